@@ -1,0 +1,90 @@
+"""Files that appear whole or not at all, and locks that the kernel frees when their holder dies."""
+
+import errno
+import fcntl
+import itertools
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from gzl.errors import TransientError
+
+_serial = itertools.count()
+
+
+def write_atomic(path: Path, data: bytes, mode: int = 0o644) -> None:
+    """Write `data` beside `path` and rename it into place; readers see the old bytes or the new, never a part."""
+    aside = path.with_name(f".{path.name}.{os.getpid()}.{next(_serial)}")
+    fd = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
+    try:
+        with open(fd, "wb") as file:
+            file.write(data)
+        os.replace(aside, path)
+    except BaseException:
+        with suppress(FileNotFoundError):
+            os.unlink(aside)
+        raise
+
+
+def read_or_none(path: Path) -> bytes | None:
+    """The bytes of `path`, or None where there is no such file."""
+    try:
+        return path.read_bytes()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+
+
+def append(path: Path, data: bytes, mode: int = 0o644) -> None:
+    """Append `data` with one write(2), so that lines of several writers do not mix."""
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, mode)
+    try:
+        os.write(fd, data)
+    finally:
+        os.close(fd)
+
+
+class Lock:
+    """An exclusive flock(2) on a file, held until `release` or the end of the process."""
+
+    def __init__(self, path: Path, fd: int) -> None:
+        self.path = path
+        self.fd = fd
+
+    def release(self) -> None:
+        os.close(self.fd)
+
+
+def try_lock(path: Path) -> Lock | None:
+    """Take the lock at once, or give None if another process holds it."""
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        os.close(fd)
+        if error.errno in (errno.EAGAIN, errno.EACCES):
+            return None
+        raise TransientError(f"{path}: cannot lock: {error.strerror}") from error
+    return Lock(path, fd)
+
+
+def is_locked(path: Path) -> bool:
+    """Whether some process holds the lock now; a file that is not there is not locked."""
+    if not path.exists():
+        return False
+    lock = try_lock(path)
+    if lock is None:
+        return True
+    lock.release()
+    return False
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Hold the lock during the block, waiting for it as long as it takes (the kernel queues the waiters)."""
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(fd)

@@ -1,0 +1,1 @@
+"""Frozen values and the rules they obey: ids, ref names, states, events, the pipeline, the job record."""
