@@ -2,6 +2,7 @@
 
 import os
 import re
+import time
 
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
 JOB_ID = re.compile(r"[0-7][0-9a-hjkmnp-tv-z]{25}\Z")
@@ -25,3 +26,8 @@ def job_time(job: str) -> float:
     for character in job[:10]:
         number = number << 5 | _ALPHABET.index(character)
     return number / 1000
+
+
+def job_month(job: str) -> str:
+    """The month (`yyyy-mm`, UTC) in which the job's id was made: its logs are under this name."""
+    return time.strftime("%Y-%m", time.gmtime(job_time(job)))

@@ -130,7 +130,9 @@ def to_data(record: JobRecord) -> dict[str, Any]:
 
 def to_json(record: JobRecord) -> bytes:
     """`job.json`: compact UTF-8 and a newline; the same record always gives the same bytes."""
-    return json.dumps(to_data(record), ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
+    text = json.dumps(to_data(record), ensure_ascii=False, separators=(",", ":"))
+    # A ref name that is no UTF-8 holds lone surrogates: inside a string, backslashreplace writes JSON's escape for them.
+    return text.encode(errors="backslashreplace") + b"\n"
 
 
 def from_json(data: bytes, where: str) -> JobRecord:
@@ -158,7 +160,7 @@ def from_json(data: bytes, where: str) -> JobRecord:
             agent=Agent(**raw["agent"]) if raw.get("agent") else None,
             schema=raw["schema"],
         )
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise UserError(f"{where}: not a gzl job record ({error!r}); `gzl fsck` shows what else is wrong") from error
 
 
