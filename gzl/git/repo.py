@@ -29,9 +29,10 @@ class Repo:
         """gzl's own folder, shared by all worktrees."""
         return Layout(self.common_dir / "gzl")
 
-    def git(self, *args: str, stdin: bytes = b"", env: Mapping[str, str] | None = None) -> bytes:
-        """What `git args…` prints, run on this repository's git folder. Raises CommandFailed."""
-        return git(self.common_dir, "--git-dir", str(self.git_dir), *args, stdin=stdin, env=env)
+    def git(self, *args: str, stdin: bytes = b"", extra: Mapping[str, str] | None = None) -> bytes:
+        """What `git args…` prints, run on this repository's git folder, with `extra` in its environment. Raises
+        CommandFailed."""
+        return git(self.common_dir, "--git-dir", str(self.git_dir), *args, stdin=stdin, extra=extra)
 
     def config(self, key: str) -> str | None:
         """The value of a configuration key, or None where it is not set."""
@@ -45,6 +46,13 @@ class Repo:
              f"{revision}^{{commit}}"]
         )  # fmt: skip
         return done.stdout.decode().strip() if done.status == 0 else None
+
+    def symbolic(self, revision: str) -> str:
+        """The full name of the ref that `revision` names; empty where it names a commit only."""
+        if revision.startswith("-"):  # rev-parse prints its --end-of-options here
+            return ""
+        done = run(["git", "--git-dir", str(self.git_dir), "rev-parse", "--symbolic-full-name", revision])
+        return os.fsdecode(done.stdout).strip() if done.status == 0 else ""
 
 
 def open_repo(directory: Path, environ: Mapping[str, str] | None = None) -> Repo:

@@ -7,7 +7,9 @@ of its own. Git's long transports go through `transport`, which the package sh r
 import os
 import signal
 import subprocess
-from collections.abc import Mapping, Sequence
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -57,19 +59,20 @@ def run(
     *,
     cwd: Path | None = None,
     env: Mapping[str, str] | None = None,
+    extra: Mapping[str, str] | None = None,
     stdin: bytes = b"",
     timeout: float | None = 300.0,
 ) -> Output:
     """Run a short command to its end; never raises for its exit status.
 
     `timeout` is in seconds; a command that needs longer is killed and a TransientError raised, as it is when the
-    command cannot be started. `env` None hands on this process's own, scrubbed.
+    command cannot be started. `env` None hands on this process's own; it is scrubbed, then `extra` is added.
     """
     try:
         done = subprocess.run(
             list(argv),
             cwd=cwd,
-            env=scrubbed(os.environ if env is None else env),
+            env={**scrubbed(os.environ if env is None else env), **(extra or {})},
             input=stdin,
             capture_output=True,
             timeout=timeout,
@@ -86,12 +89,13 @@ def git(
     directory: Path,
     *args: str,
     env: Mapping[str, str] | None = None,
+    extra: Mapping[str, str] | None = None,
     stdin: bytes = b"",
     timeout: float | None = 300.0,
 ) -> bytes:
     """What `git -C directory args…` prints; CommandFailed if its status is not 0."""
     argv = ["git", "-C", str(directory), *args]
-    done = run(argv, env=env, stdin=stdin, timeout=timeout)
+    done = run(argv, env=env, extra=extra, stdin=stdin, timeout=timeout)
     if done.status:
         raise CommandFailed(argv, done.status, done.stderr.decode(errors="replace"))
     return done.stdout
@@ -105,7 +109,7 @@ def transport(directory: Path, *args: str, env: Mapping[str, str] | None = None)
     import sh  # 84 ms: only what goes over the network pays for it
 
     argv = ["-C", str(directory), *args]
-    environ = {**scrubbed(os.environ if env is None else env), "GIT_TERMINAL_PROMPT": "0"}
+    environ = {**scrubbed(os.environ if env is None else env), "GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C"}
     try:
         return str(sh.git(*argv, _env=environ, _tty_out=False, _in="", _encoding="utf-8", _decode_errors="replace"))
     except sh.ErrorReturnCode as error:
@@ -157,3 +161,49 @@ def start_time(pid: int) -> int | None:
         return None
     fields = stat.rpartition(b") ")[2].split()
     return None if fields[0] in (b"Z", b"X") else int(fields[19])
+
+
+def marked(marker: str) -> list[int]:
+    """The pids of all processes whose environment holds `marker` (`NAME=value`), or whose parents' does.
+
+    Environments are inherited and seldom cleaned, sessions and groups are left with one call: this finds a daemon that
+    forked twice. Processes of other users that cannot be read are passed over.
+    """
+    import psutil  # 37 ms: only what ends a process tree pays for it
+
+    name, _, value = marker.partition("=")
+    found: set[int] = set()
+    for process in psutil.process_iter():
+        try:
+            if process.environ().get(name) == value:
+                found.add(process.pid)
+                found.update(child.pid for child in process.children(recursive=True))
+        except (psutil.NoSuchProcess, psutil.AccessDenied, psutil.ZombieProcess):
+            continue
+    return [pid for pid in found if pid != os.getpid() and start_time(pid) is not None]
+
+
+def signal_all(pids: Iterable[int], number: int) -> None:
+    """Send a signal to each; one that is gone meanwhile needs none."""
+    for pid in pids:
+        with suppress(ProcessLookupError):
+            os.kill(pid, number)
+
+
+def become_subreaper() -> None:
+    """From now on orphans of this process's children become its own (prctl(2), PR_SET_CHILD_SUBREAPER).
+
+    So `children` sees what double-forked away; where the kernel has no such thing, `marked` alone finds it.
+    """
+    if sys.platform == "linux":
+        import ctypes
+
+        ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)
+
+
+def children() -> list[int]:
+    """The pids of this process's children, zombies too; empty where the kernel does not tell."""
+    try:
+        return [int(pid) for pid in Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()]
+    except FileNotFoundError:
+        return []

@@ -1,0 +1,92 @@
+"""What a job was made to run: written once as `request.json` when the job is made, so that whichever agent takes the
+job up, now or after a crash, runs the same."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from gzl.errors import UserError
+from gzl.model.pipeline import Dependency, Stage, StageRef, Step, When
+from gzl.model.record import JobRecord, from_json, to_data
+
+
+@dataclass(frozen=True, slots=True)
+class JobRequest:
+    """The job as it was asked for."""
+
+    record: JobRecord
+    """With the state `waiting`, and the results of stages that an earlier job's verdict is kept for."""
+    stages: Mapping[str, Stage]
+    env: Mapping[str, str] = field(default_factory=dict)
+    """The Gzlfile's `env:`, as written."""
+    slots: int = 1
+    """How many stages may run at once."""
+    follow_up: bool = False
+    """Whether an event asked for it: then a newer one of the same ref takes its place while it waits."""
+
+
+def to_bytes(request: JobRequest) -> bytes:
+    """`request.json`."""
+    return json.dumps(
+        {
+            "record": to_data(request.record),
+            "stages": [_stage_data(stage) for stage in request.stages.values()],
+            "env": dict(request.env),
+            "slots": request.slots,
+            "follow_up": request.follow_up,
+        },
+        ensure_ascii=False,
+        separators=(",", ":"),
+    ).encode(errors="surrogateescape")
+
+
+def from_bytes(data: bytes, where: str) -> JobRequest:
+    """The request in `data`; UserError naming `where` if it is none."""
+    try:
+        raw = json.loads(data.decode(errors="surrogateescape"))
+        stages = [_stage(stage) for stage in raw["stages"]]
+        return JobRequest(
+            record=from_json(json.dumps(raw["record"]).encode(), where),
+            stages={stage.name: stage for stage in stages},
+            env=raw["env"],
+            slots=raw["slots"],
+            follow_up=raw["follow_up"],
+        )
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{where}: not a gzl job request ({error!r}); remove its folder to drop the job") from error
+
+
+def _stage_data(stage: Stage) -> dict[str, Any]:
+    return {
+        "name": stage.name,
+        "needs": [
+            [[[ref.stage, ref.repo, ref.branch] for ref in dependency.alternatives], dependency.when, dependency.line]
+            for dependency in stage.dependencies
+        ],
+        "steps": [[step.text, step.line] for step in stage.steps],
+        "interpreter": stage.interpreter,
+        "shell": stage.shell,
+        "once": stage.once,
+        "options": dict(stage.options),
+        "matrix": dict(stage.matrix),
+        "family": stage.family,
+        "line": stage.line,
+    }
+
+
+def _stage(raw: Mapping[str, Any]) -> Stage:
+    return Stage(
+        name=raw["name"],
+        dependencies=tuple(
+            Dependency(tuple(StageRef(*ref) for ref in refs), When(when), line) for refs, when, line in raw["needs"]
+        ),
+        steps=tuple(Step(text, line) for text, line in raw["steps"]),
+        interpreter=raw["interpreter"],
+        shell=raw["shell"],
+        once=raw["once"],
+        options=raw["options"],
+        matrix=raw["matrix"],
+        family=raw["family"],
+        line=raw["line"],
+    )

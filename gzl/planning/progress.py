@@ -1,0 +1,150 @@
+"""What may run next. `Progress` is told how stages end and says which stages that makes ready, and which will never be.
+
+Kept by counting: a stage is looked at again only when something that it waits for has ended, so that a graph of a
+thousand stages costs a thousand looks and not a million.
+"""
+
+import heapq
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from gzl.model.pipeline import When
+from gzl.model.result import State
+from gzl.planning.plan import Need, Plan
+
+_FAILED = (State.FAILED, State.TIMED_OUT, State.LOST)
+_WORST_FIRST = (State.STOPPED, *_FAILED)
+
+
+@dataclass(frozen=True, slots=True)
+class Skip:
+    """A stage that will not run in this job, and why."""
+
+    stage: str
+    because: str
+
+
+class Progress:
+    """The states of a job's stages, and a queue of those that may start, the most urgent first."""
+
+    def __init__(self, plan: Plan, ended: Mapping[str, State] | None = None) -> None:
+        """`ended` are the stages that had ended before, for a job that is taken up again."""
+        self._plan = plan
+        self._states: dict[str, State] = {}
+        self._undecided = set(plan.stages)
+        self._open = {name: len({s for need in plan.needs[name] for s in need.stages}) for name in plan.stages}
+        self._ready: list[tuple[float, int, str]] = []
+        self._order = {name: number for number, name in enumerate(plan.stages)}
+        self._skips: list[Skip] = []
+        for name, state in (ended or {}).items():
+            self._undecided.discard(name)
+            self._states[name] = state
+        for name in list(self._states):
+            for dependent in self._plan.dependents[name]:
+                self._open[dependent] -= 1
+        self._look(plan.stages)
+
+    def end(self, stage: str, state: State) -> None:
+        """Say that `stage` ended in the final `state`."""
+        self._states[stage] = state
+        self._undecided.discard(stage)
+        for dependent in self._plan.dependents[stage]:
+            self._open[dependent] -= 1
+        # A pass decides nothing for a stage that waits for others too, unless it is an alternative's; anything else
+        # may already rule it out.
+        self._look(
+            dependent
+            for dependent in self._plan.dependents[stage]
+            if state is not State.PASSED or not self._open[dependent] or self._has_alternatives(dependent)
+        )
+
+    def pop(self) -> str | None:
+        """The most urgent stage that may start, which the caller now starts; None if none may."""
+        return heapq.heappop(self._ready)[2] if self._ready else None
+
+    def claim(self, stages: Iterable[str]) -> None:
+        """Count stages as popped that an earlier agent had started."""
+        claimed = set(stages)
+        self._undecided -= claimed
+        self._ready = [entry for entry in self._ready if entry[2] not in claimed]
+        heapq.heapify(self._ready)
+
+    def put_back(self, stage: str) -> None:
+        """Queue a stage that was popped or claimed once more."""
+        heapq.heappush(self._ready, (-self._plan.urgency[stage], self._order[stage], stage))
+
+    def skips(self) -> list[Skip]:
+        """The stages found since the last call that will never run. Each must be ended as skipped by the caller."""
+        found, self._skips = self._skips, []
+        return found
+
+    @property
+    def over(self) -> bool:
+        """Whether every stage has ended."""
+        return len(self._states) == len(self._plan.stages)
+
+    def unstarted(self) -> list[str]:
+        """The stages that have neither ended nor been popped."""
+        return sorted(self._undecided | {entry[2] for entry in self._ready}, key=self._order.__getitem__)
+
+    def _has_alternatives(self, stage: str) -> bool:
+        return any(len(need.alternatives) > 1 for need in self._plan.needs[stage])
+
+    def _look(self, names: Iterable[str]) -> None:
+        for name in names:
+            if name not in self._undecided:
+                continue
+            verdicts = [_verdict(need, self._states) for need in self._plan.needs[name]]
+            never = next((because for because in verdicts if isinstance(because, str)), None)
+            if never is not None:
+                self._undecided.discard(name)
+                self._skips.append(Skip(name, never))
+            elif all(verdicts):
+                self._undecided.discard(name)
+                self.put_back(name)
+
+
+def _verdict(need: Need, states: Mapping[str, State]) -> bool | str:
+    """True: fulfilled; False: not yet; a text: never, and why."""
+    if need.when is When.THEN:
+        return _then(need, states)
+    known = [(name, states.get(name)) for name in need.stages]
+    if need.when is When.CATCH and any(state in _FAILED for _, state in known):
+        return True
+    if any(state is None for _, state in known):
+        return False
+    return True if need.when is When.FINALLY else "; ".join(f"{name} {state}" for name, state in known)
+
+
+def _then(need: Need, states: Mapping[str, State]) -> bool | str:
+    ruled_out = []
+    for stages in need.alternatives:
+        known = [(name, states.get(name)) for name in stages]
+        if all(state is State.PASSED for _, state in known):
+            return True
+        ended = [f"{name} {state}" for name, state in known if state not in (None, State.PASSED)]
+        if ended:
+            ruled_out.append(ended[0])
+    return "; ".join(ruled_out) if len(ruled_out) == len(need.alternatives) else False
+
+
+def verdict(plan: Plan, states: Mapping[str, State], asked: Iterable[str] = ()) -> State:
+    """What a job whose stages all ended has come to: the worst of them.
+
+    A failed stage does not count where it was one alternative of several (`x|y`), another one passed, and nothing else
+    asked for it.
+    """
+    forgiven = {
+        name
+        for name in plan.stages
+        if states[name] in _FAILED and name not in set(asked) and _only_alternative(plan, name, states)
+    }
+    counted = {states[name] for name in plan.stages if name not in forgiven}
+    worst = next((state for state in _WORST_FIRST if state in counted), State.PASSED)
+    return State.SKIPPED if counted == {State.SKIPPED} else worst
+
+
+def _only_alternative(plan: Plan, name: str, states: Mapping[str, State]) -> bool:
+    needs = [need for other in plan.dependents[name] for need in plan.needs[other] if name in need.stages]
+    plain = [need for need in needs if need.when is When.THEN]
+    return bool(plain) and all(len(need.alternatives) > 1 and _then(need, states) is True for need in plain)

@@ -1,0 +1,93 @@
+"""The attempt directory: one protocol for every provider. It is the workload's truth, whoever watches it.
+
+    script   what runs: POSIX sh made from the stage's steps, or the body itself where it starts with #!
+    env      the stage's environment, in sh's own words, mode 0600
+    log      stdout and stderr, written by the shell itself
+    steps    "<number> <log offset> <uptime>" for each step that was begun
+    pid      the supervising shell's, made with O_EXCL: who makes it, the shell or an agent that gives the attempt up,
+             decides whether the workload runs
+    rc       "<exit status> <log bytes>\\n", written last, once
+
+No `rc`, no verdict. The supervisor outlives a SIGTERM to its group, because `rc` is still to be written; it runs the
+script in a subshell, so that `exec`, `exit`, a syntax error or a trap in the script cannot take its place. Nothing on
+the way to a no-op's end starts a process: the length of the log is the position of its file description in /proc, and
+is counted with wc only where there is no /proc.
+"""
+
+import shlex
+from collections.abc import Mapping
+from pathlib import Path
+
+from gzl.model.pipeline import Stage
+
+SUPERVISOR = r"""set -C
+{ echo "$$" >"$0/pid"; } 2>/dev/null || exit 0
+set +C
+trap : HUP INT TERM
+( trap - HUP INT TERM
+  _gzl_a=$0; cd "$1" || exit 1; shift
+  if [ $# = 0 ]; then exec "$_gzl_a/script"; fi
+  if [ "$*" = sh ]; then set --; . "$_gzl_a/script"; else exec "$@" "$_gzl_a/script"; fi )
+r=$?
+{ read -r _ n </proc/self/fdinfo/1; } 2>/dev/null || n=$(($(wc -c <"$0/log")))
+echo "$r $n" >"$0/rc"
+"""
+"""Run as `sh -c SUPERVISOR <attempt directory> <workspace> [<shell> …]`, its output going to `log`."""
+
+_PRELUDE = r"""set -e
+_gzl_step() {
+    [ "$2" = 0 ] || exit "$2"
+    { read -r _ _gzl_n </proc/self/fdinfo/1 && read -r _gzl_t _ </proc/uptime; } 2>/dev/null || { _gzl_n=-; _gzl_t=-; }
+    echo "$1 $_gzl_n $_gzl_t" >>"$GZL_ATTEMPT/steps"
+}
+"""
+
+
+def script(stage: Stage) -> str:
+    """The text of `script` for a stage.
+
+    `set -e` is in force, and besides a step whose own status is not 0 ends the stage: `false && true` is a step that
+    failed, though `set -e` does not say so (POSIX, XCU 2.14, set).
+    """
+    if stage.interpreter is not None:
+        return stage.steps[0].text + "\n"
+    parts = [_PRELUDE]
+    for number, step in enumerate(stage.steps, 1):
+        parts.append(f"_gzl_step {number} {'$?' if number > 1 else 0}\n{step.text}\n")
+    return "".join(parts)
+
+
+def shell(stage: Stage) -> tuple[str, ...]:
+    """The command that reads the stage's script; empty where the script names its own interpreter."""
+    return () if stage.interpreter is not None else tuple(shlex.split(stage.shell))
+
+
+def env_text(env: Mapping[str, str]) -> str:
+    """The text of `env`: reading it with `.` gives a shell the stage's environment."""
+    return "".join(
+        f"export {name}={shlex.quote(value)}\n" for name, value in sorted(env.items()) if name.isidentifier()
+    )
+
+
+def read_rc(directory: Path) -> tuple[int, int] | None:
+    """Exit status and log length of an attempt that ended; None as long as it has not, or if it never will."""
+    try:
+        text = (directory / "rc").read_text()
+    except FileNotFoundError:
+        return None
+    # A line without its end is still being written.
+    fields = text.split()
+    return (int(fields[0]), int(fields[1])) if text.endswith("\n") and len(fields) == 2 else None
+
+
+def read_steps(directory: Path) -> list[tuple[int, int | None, float | None]]:
+    """Number, log offset in bytes and uptime in seconds of each step that was begun."""
+    try:
+        lines = (directory / "steps").read_text().splitlines()
+    except FileNotFoundError:
+        return []
+    fields = (line.split() for line in lines)
+    return [
+        (int(number), None if offset == "-" else int(offset), None if uptime == "-" else float(uptime))
+        for number, offset, uptime in (f for f in fields if len(f) == 3)
+    ]
