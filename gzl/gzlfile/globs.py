@@ -1,0 +1,112 @@
+"""Patterns for branches, tags and paths, as gitignore(5) and wildmatch have them.
+
+    *      any characters but `/`           **      any characters, `/` too
+    ?      one character but `/`            **/     any number of folders, also none (at the start or after a `/`)
+    [a-z]  one of these, [!a-z] none        \\x      the character x itself
+
+A pattern matches the whole name. Matching takes time in proportion to pattern × name and no more, whatever the
+pattern: patterns come from whoever may push, and a regular expression of `*a*a*a*a*b` would stop a manager.
+"""
+
+import re
+from dataclasses import dataclass
+from functools import lru_cache
+
+_TOKEN = re.compile(r"(?P<dirs>(?:(?<=/)|\A)\*\*/)|(?P<any>\*\*+)|(?P<star>\*)|(?P<one>\?)"
+                    r"|\[(?P<not>[!^]?)(?P<set>\]?[^\]]*)\]|\\(?P<literal>.)|(?P<other>.)", re.DOTALL)  # fmt: skip
+
+_LONGEST = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class _Token:
+    """One step of a pattern: what it accepts, and whether it may be passed by or repeated."""
+
+    accepts: str | None = None
+    """A single character; None for a class of them."""
+    ranges: tuple[tuple[str, str], ...] = ()
+    inverted: bool = False
+    slash: bool = False
+    """Whether a class accepts `/`."""
+    repeats: bool = False
+    skips: tuple[int, ...] = ()
+    """From here the pattern may also go on these many tokens later, without a character."""
+
+    def takes(self, character: str) -> bool:
+        if self.accepts is not None:
+            return self.accepts == character
+        if character == "/" and not self.slash:
+            return False
+        return any(low <= character <= high for low, high in self.ranges) != self.inverted
+
+
+def matches(pattern: str, name: str) -> bool:
+    """Whether the pattern matches the whole of `name`; one with a flaw matches nothing."""
+    if flaw(pattern) is not None:
+        return False
+    tokens = _compile(pattern)
+    states = _skip({0}, tokens)
+    for character in name:
+        states = _skip(_step(states, tokens, character), tokens)
+        if not states:
+            return False
+    return len(tokens) in states
+
+
+def flaw(pattern: str) -> str | None:
+    """What is wrong with a pattern, or None."""
+    if len(pattern) > _LONGEST:
+        return f"there are more than {_LONGEST} characters"
+    for match in _TOKEN.finditer(pattern):
+        if match["other"] == "[":
+            return "`[` is not closed"
+        if match["other"] == "\\":
+            return "the last backslash escapes nothing"
+        if match["set"] == "":
+            return "`[]` is empty"
+    return None
+
+
+def _step(states: set[int], tokens: tuple[_Token, ...], character: str) -> set[int]:
+    after = set()
+    for state in states:
+        if state < len(tokens) and tokens[state].takes(character):
+            after.add(state if tokens[state].repeats else state + 1)
+    return after
+
+
+def _skip(states: set[int], tokens: tuple[_Token, ...]) -> set[int]:
+    """The states with all that can be reached from them without a character."""
+    todo, seen = list(states), set(states)
+    while todo:
+        state = todo.pop()
+        for step in tokens[state].skips if state < len(tokens) else ():
+            if state + step not in seen:
+                seen.add(state + step)
+                todo.append(state + step)
+    return seen
+
+
+@lru_cache(maxsize=256)
+def _compile(pattern: str) -> tuple[_Token, ...]:
+    tokens: list[_Token] = []
+    for match in _TOKEN.finditer(pattern):
+        if match["dirs"]:
+            # A fork that takes no character: past it all, or to any characters and then a slash.
+            tokens += [_Token(skips=(1, 3)), _Token(inverted=True, slash=True, repeats=True, skips=(1,)),
+                       _Token(accepts="/")]  # fmt: skip
+        elif match["any"]:
+            tokens.append(_Token(inverted=True, slash=True, repeats=True, skips=(1,)))
+        elif match["star"]:
+            tokens.append(_Token(inverted=True, repeats=True, skips=(1,)))
+        elif match["one"]:
+            tokens.append(_Token(inverted=True))
+        elif match["set"] is not None:
+            tokens.append(_Token(ranges=_ranges(match["set"]), inverted=bool(match["not"])))
+        else:
+            tokens.append(_Token(accepts=match["literal"] or match["other"]))
+    return tuple(tokens)
+
+
+def _ranges(text: str) -> tuple[tuple[str, str], ...]:
+    return tuple((r[0], r[-1]) for r in re.findall(r".-.|.", text, re.DOTALL))
