@@ -28,12 +28,13 @@ _GIT_LOCAL_PREFIXES = ("GIT_PUSH_OPTION_", "GIT_CONFIG_KEY_", "GIT_CONFIG_VALUE_
 
 
 class CommandFailed(GzlError):
-    """A command ended with a status other than 0; `stderr` is what it said."""
+    """A command ended with a status other than 0; `stderr` is what it said, `stdout` what it printed."""
 
-    def __init__(self, argv: Sequence[str], status: int, stderr: str) -> None:
+    def __init__(self, argv: Sequence[str], status: int, stderr: str, stdout: str = "") -> None:
         super().__init__(f"`{' '.join(argv)}` ended with status {status}: {stderr.strip() or 'it said nothing'}")
         self.status = status
         self.stderr = stderr
+        self.stdout = stdout
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +114,8 @@ def transport(directory: Path, *args: str, env: Mapping[str, str] | None = None)
     try:
         return str(sh.git(*argv, _env=environ, _tty_out=False, _in="", _encoding="utf-8", _decode_errors="replace"))
     except sh.ErrorReturnCode as error:
-        raise CommandFailed(["git", *argv], error.exit_code, error.stderr.decode(errors="replace")) from error
+        said, printed = (data.decode(errors="replace") for data in (error.stderr, error.stdout))
+        raise CommandFailed(["git", *argv], error.exit_code, said, printed) from error
 
 
 def spawn(

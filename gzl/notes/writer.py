@@ -18,14 +18,15 @@ def own(repo: Repo) -> str:
 
 
 def choose(repo: Repo, host: str) -> str:
-    """This clone's writer name, made up from the name of the machine if it has none yet."""
+    """This clone's writer name, made up from the name of the machine if it has none yet, and kept."""
     name = repo.config(KEY)
-    return name if name else rename(repo, host)
-
-
-def rename(repo: Repo, host: str) -> str:
-    """A new writer name for this clone, kept in its configuration."""
-    label = re.sub(r"[^a-z0-9-]+", "-", host.partition(".")[0].lower()).strip("-") or "clone"
-    name = f"{label}-{secrets.token_hex(3)}"
-    repo.git("config", KEY, name)
+    if not name:
+        name = made_up(host)
+        repo.git("config", KEY, name)
     return name
+
+
+def made_up(host: str) -> str:
+    """A name that no other writer has, for a clone on the machine `host`."""
+    label = re.sub(r"[^a-z0-9-]+", "-", host.partition(".")[0].lower()).strip("-") or "clone"
+    return f"{label}-{secrets.token_hex(3)}"
