@@ -68,7 +68,12 @@ def open_repo(directory: Path, environ: Mapping[str, str] | None = None) -> Repo
                 f"{directory}: not in a git repository; `git init` makes one, -C names another folder"
             ) from error
         raise UserError(f"{directory}: git cannot read this repository: {error.stderr.strip()}") from error
-    git_dir, common_dir, bare = os.fsdecode(printed).removesuffix("\n").rsplit("\n", 2)
+    paths, _, bare = os.fsdecode(printed).removesuffix("\n").rpartition("\n")
+    # A path may hold line breaks; both are absolute, and outside of a linked worktree they are the same.
+    half = len(paths) // 2
+    same = paths[:half] == paths[half + 1 :]
+    git_dir, _, common_dir = (paths[:half], "", paths[half + 1 :]) if same else paths.partition("\n/")
+    common_dir = f"/{common_dir.removeprefix('/')}"
     worktree = None
     if bare == "false":
         top = run(

@@ -76,19 +76,20 @@ def write_settings(repo: Repo, server: bool) -> bool:
 def write_hooks_path(repo: Repo, folder: Path) -> bool:
     """Make `folder` git's hooks folder, whatever core.hooksPath says elsewhere; whether anything changed."""
     wrote = _write(hooks_path_file(repo), [("core.hooksPath", os.fspath(folder))])
-    included = [_include(repo, key, hooks_path_file(repo).name) for key in _conditions(repo)]
+    included = [_include(repo, key, hooks_path_file(repo).name) for key in _conditions(os.fspath(repo.common_dir))]
     return any(included) or wrote
 
 
 def put_hooks_path_last(repo: Repo) -> None:
     """Move the include to the end of the file: a value that was set in a section after it would win."""
-    for key in _conditions(repo):
+    for key in _conditions(os.fspath(repo.common_dir)):
         _exclude(repo, key, hooks_path_file(repo).name)
         _include(repo, key, hooks_path_file(repo).name)
 
 
-def remove_hooks_path(repo: Repo) -> None:
-    for key in _conditions(repo):
+def remove_hooks_path(repo: Repo, place: str) -> None:
+    """Take the hooks folder out of the configuration; `place` is where the common folder was when it was put in."""
+    for key in _conditions(place):
         _exclude(repo, key, hooks_path_file(repo).name)
     hooks_path_file(repo).unlink(missing_ok=True)
 
@@ -98,9 +99,9 @@ def remove_settings(repo: Repo) -> None:
     settings_file(repo).unlink(missing_ok=True)
 
 
-def _conditions(repo: Repo) -> tuple[str, str]:
+def _conditions(place: str) -> tuple[str, str]:
     """The include's keys for the main working tree and the linked ones (git-config(1), Conditional includes)."""
-    real = os.path.realpath(repo.common_dir)
+    real = os.path.realpath(place)
     if "\n" in real:
         raise UserError(
             f"{real!r}: core.hooksPath is set, and git cannot name a path with a line break in its configuration; "

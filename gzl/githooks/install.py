@@ -85,9 +85,9 @@ def _install(repo: Repo, source: Path, command: str, server: bool) -> Report:
     before = manifests.load(repo)
     changed: list[str] = []
     foreign = _foreign_folder(repo, config.survey(repo).hooks_path)
-    if before is not None and (before.stands_in_for != foreign or before.server != server):
+    if before is not None and before.kind != (foreign, server, os.fspath(repo.common_dir)):
         _take_away(repo, before)
-        changed.append("took gzl's hooks out of the folder that git no longer runs hooks from")
+        changed.append("took gzl's hooks away from where they do not belong any more")
     manifest = Manifest(
         version=__version__,
         gzl=command,
@@ -171,7 +171,8 @@ def _in_force(repo: Repo, changed: list[str]) -> tuple[str, ...]:
 def _take_away(repo: Repo, manifest: Manifest) -> None:
     for hook in _OURS:
         slots.restore(repo.common_dir / "hooks", hook)
-    config.remove_hooks_path(repo)
+    if manifest.stands_in_for is not None:
+        config.remove_hooks_path(repo, manifest.common_dir)
     own = _own_folder(repo)
     if own.is_dir():
         for path in own.iterdir():

@@ -36,6 +36,11 @@ class Manifest:
     signature: Mapping[str, list[int] | None] = field(default_factory=dict)
     """File → what it looked like; None: it was not there."""
 
+    @property
+    def kind(self) -> tuple[str | None, bool, str]:
+        """What decides how hooks are installed: if it changes, they are installed anew."""
+        return self.stands_in_for, self.server, self.common_dir
+
 
 def load(repo: Repo) -> Manifest | None:
     """What is installed, or None."""
