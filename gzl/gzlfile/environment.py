@@ -5,7 +5,7 @@ import re
 from gzl.gzlfile.mistakes import Place, Report
 from gzl.gzlfile.source import is_blank, logical
 
-_ASSIGNMENT = re.compile(r"(?P<indent>\s*)(?P<name>[^\s=]+)[ \t]*=[ \t]*(?P<value>.*)", re.DOTALL)
+_ASSIGNMENT = re.compile(r"(?P<indent>\s*)(?P<name>[^\s=:+?]+)[ \t]*=[ \t]*(?P<value>.*)", re.DOTALL)
 _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
@@ -34,7 +34,9 @@ def read_environment(
 
 def _report_no_assignment(text: str, line: int, report: Report) -> None:
     place = Place(line, len(text) - len(text.lstrip()) + 1)
-    if text.split()[0] in ("export", "set", "setenv"):
+    if re.match(r"\s*\w+\s*[:+?]=", text):
+        report.error(place, "not an assignment", "`=` alone assigns here")
+    elif text.split()[0] in ("export", "set", "setenv"):
         report.error(place, "not an assignment", "leave out the first word: every stage gets these variables")
     else:
         report.error(place, "not an assignment", "write `NAME = value`")
@@ -42,8 +44,7 @@ def _report_no_assignment(text: str, line: int, report: Report) -> None:
 
 def _is_name(name: str, place: Place, places: dict[str, Place], report: Report) -> bool:
     if not _IDENTIFIER.fullmatch(name):
-        hint = "`=` alone assigns here" if name[-1:] in ":+?" else "letters of a to z, digits and _, no digit first"
-        report.error(place, f"{name!r} is no name of a variable", hint)
+        report.error(place, f"{name!r} is no name of a variable", "letters of a to z, digits and _, no digit first")
     elif name.startswith("GZL_"):
         report.error(
             place, f"{name!r} is one of gzl's own variables", "call it something that does not begin with GZL_"

@@ -66,6 +66,7 @@ def _report_cycle(
     lines = ", ".join(str(headers[name].place.line) for name in path[start : start + _SHOWN])
     report.error(
         closing.place,
-        f"stages that wait for each other: {' → '.join([*names, path[start]])}",
+        f"{'stages that wait for each other' if length > 1 else 'a stage that waits for itself'}: "
+        + " → ".join([*names, path[start]]),
         f"each needs the next (declared in line{'s' if length > 1 else ''} {lines}): remove one of these dependencies",
     )

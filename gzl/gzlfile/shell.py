@@ -1,7 +1,7 @@
 """The POSIX shell's tokens and reserved words (XCU 2.2 to 2.10) as tables, and what can be open while one reads it."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum, auto
 
 EXTENDED = frozenset({"bash", "ksh", "zsh", "ash", "busybox"})
@@ -14,9 +14,7 @@ BACKQUOTED = re.compile(r"(?:[^\\`]|\\.)*+`", re.DOTALL)
 IN_QUOTES = re.compile(r'["\\$`]')
 IN_PARAMETER = re.compile(r"""["'\\$`}]""")
 IN_ARITHMETIC = re.compile(r'["\\$`()]')
-ARITHMETIC_END = re.compile(r"\)\s*\)?")
 TRIMMING = re.compile(r"\$\{[\w@*#?$!-]+[#%]")
-FUNCTION_NAME = re.compile(r"[ \t]*[^\s()]+[ \t]*(?:\([ \t]*\))?")
 EMPTY_PARENTHESES = re.compile(r"\([ \t]*\)")
 REDIRECTION = re.compile(r"<<<|<<-?|<&|<>|>>|>&|>\||[<>]")
 OPERATOR = re.compile(r";;&|;;|;&|&&|\|\||\|&|[;&|]")
@@ -70,6 +68,17 @@ class Phase(Enum):
     LIST = auto()
 
 
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A here-document that was announced at the offset `start`."""
+
+    delimiter: str
+    quoted: bool
+    tabs: bool
+    """Whether tabs at the beginning of its lines are taken away: `<<-`."""
+    start: int
+
+
 @dataclass(slots=True)
 class Frame:
     """Something that was opened at the offset `start` and is not closed yet."""
@@ -80,10 +89,11 @@ class Frame:
     expects: tuple[str, ...] = ()
     """Reserved words that go on with it or close it."""
     word: str | None = None
-    """For quotes and expansions: the word around it; this and the next three are taken up again when it is closed."""
+    """For quotes and expansions: the word around it; this and the next four are taken up again when it is closed."""
     at: At = At.START
     redirecting: str = ""
     first: bool = False
+    documents: list[Document] = field(default_factory=list)
     quoted: bool = False
     """For `${`: whether it stands in double quotes, where apostrophes are ordinary."""
     depth: int = 0
@@ -101,4 +111,5 @@ class Frame:
         """How to close it."""
         end = _ENDS.get(self.what, "done")
         middle = self.expects[0] if self.expects and self.expects[0] in ("then", "do") else ""
-        return f"close it with `{end}`" + (f", after its `{middle}`" if middle else "")
+        hint = f"close it with `{end}`" + (f", after its `{middle}`" if middle else "")
+        return f"{hint}; a subshell in a substitution is written `$( (`" if self.what == "$((" else hint

@@ -18,7 +18,7 @@ from bisect import bisect_right
 from dataclasses import dataclass, field
 
 from gzl.gzlfile import shell
-from gzl.gzlfile.shell import At, Frame, Phase
+from gzl.gzlfile.shell import At, Document, Frame, Phase
 
 _TRUNCATED = frozenset({"/dev/stderr", "/dev/stdout"})
 _LONGEST_WORD = 16
@@ -81,12 +81,14 @@ class _Scanner:
         self.word_start = 0
         self.first = False
         """Whether the last word was the first of its command: `( )` after it makes a function."""
+        self.naming = False
+        """Whether the next word is a function's name, after the word `function`."""
         self.redirecting = ""
         """The redirection whose target the next word is."""
         self.unfinished = ""
         """What the last token was, if the command must go on after it."""
-        self.documents: list[tuple[str, bool, bool, int]] = []
-        """Here-documents that begin at the next line end: delimiter, quoted, tabs stripped, offset."""
+        self.documents: list[Document] = []
+        """Here-documents that begin at the next line end."""
         self.begun: int | None = None
         """Where the first token of the current step is."""
         self.result = Split()
@@ -158,6 +160,8 @@ class _Scanner:
             self.redirecting = ""
         elif frame.phase is not Phase.COMMANDS:
             self._word_of(frame, word)
+        elif self.naming:
+            self.naming, self.first, self.unfinished = False, True, "a function's name"
         elif self.at is At.ARGUMENTS or not self._reserved(word):
             self.first = self.at is At.START
             self.at = At.ARGUMENTS
@@ -241,9 +245,7 @@ class _Scanner:
         elif word == "[[" and self.extended:
             self._push(word, self.word_start, Phase.LIST)
         elif word == "function" and self.extended:
-            match = shell.FUNCTION_NAME.match(self.text, self.i)
-            self.i = match.end() if match else self.i
-            self.unfinished = "a function's name"
+            self.naming = True
         else:
             return word == "!" or (word in ("time", "coproc") and self.extended)
         return True
@@ -296,7 +298,7 @@ class _Scanner:
 
     def _function(self) -> re.Match[str] | None:
         """The `( )` here, if what is before it is the name of a function."""
-        first = self.at is At.START if self.word is not None else self.first and self.at is At.ARGUMENTS
+        first = self.at is At.START if self.word is not None else self.first
         if not first or self.redirecting or self.frames[-1].phase is not Phase.COMMANDS:
             return None
         return shell.EMPTY_PARENTHESES.match(self.text, self.i)
@@ -342,22 +344,22 @@ class _Scanner:
             return
         quoted = any(c in match[0] for c in "'\"\\")
         delimiter = re.sub(r"""\\(.)|['"]""", r"\1", match[0]) if quoted else match[0]
-        self.documents.append((delimiter, quoted, tabs, start))
+        self.documents.append(Document(delimiter, quoted, tabs, start))
         self.i = match.end()
 
     def _read_documents(self) -> None:
         """Go past the here-documents that begin in this line."""
-        for delimiter, quoted, tabs, start in self.documents:
+        for document in self.documents:
             joined = False
             while True:
                 if self.i >= len(self.text):
-                    hint = f"end it with a line that is only `{delimiter}`, indented as the step is"
-                    raise _Broken(start, "this here-document has no end", hint)
+                    hint = f"end it with a line that is only `{document.delimiter}`, indented as the step is"
+                    raise _Broken(document.start, "this here-document has no end", hint)
                 line = self._next_line()
-                if not joined and (line.lstrip("\t") if tabs else line) == delimiter:
+                if not joined and (line.lstrip("\t") if document.tabs else line) == document.delimiter:
                     break
                 # In an unquoted one a backslash joins the next line, which then is no delimiter.
-                joined = not quoted and (len(line) - len(line.rstrip("\\"))) % 2 == 1
+                joined = not document.quoted and (len(line) - len(line.rstrip("\\"))) % 2 == 1
         self.documents.clear()
 
     def _next_line(self) -> str:
@@ -407,12 +409,15 @@ class _Scanner:
             )
         )
         if what not in shell.QUOTING:
+            # Here-documents begin after the line's end outside of the substitution, where they were announced.
+            self.frames[-1].documents, self.documents = self.documents, []
             self.word, self.at, self.redirecting = None, At.START, ""
 
     def _close_expansion(self) -> None:
         """Close what `_open` opened, and go on with the word around it."""
         frame = self.frames.pop()
         self.word, self.at, self.redirecting, self.first = frame.word, frame.at, frame.redirecting, frame.first
+        self.documents = frame.documents + self.documents
 
     def _in_quotes(self) -> None:
         match self._next(shell.IN_QUOTES):
@@ -447,14 +452,15 @@ class _Scanner:
                 frame.depth -= 1
                 self.i += 1
             case ")":
-                # Where one parenthesis is all there is, it was a subshell in a substitution: `$((a); b)` in bash.
-                match = shell.ARITHMETIC_END.match(self.text, self.i)
-                self.i = match.end() if match else self.i + 1
                 self._close_arithmetic(frame)
             case character if character:
                 self._quoting(character)
 
     def _close_arithmetic(self, frame: Frame) -> None:
+        both = self.text.startswith("))", self.i)
+        self.i += 2 if both else 1
+        if not both and not self.extended:
+            return  # dash goes on to the next `))`; to bash it was a subshell in a substitution: `$((a); b)`
         if frame.what == "((":
             self.word = None
             self._close()
