@@ -119,7 +119,7 @@ def logical(lines: list[str], at: int, report: Report, brackets: bool = True) ->
     Without `brackets` only a backslash continues it, and a quote that has no partner is an ordinary character.
     """
     parts, starts, places = [], [], []
-    length, broken = 0, False
+    length, broken, skip = 0, False, 0
     opened: list[Place] = []
     while True:
         kept, lone = _without_comment(lines[at], at + 1, opened if brackets else [])
@@ -127,17 +127,19 @@ def logical(lines: list[str], at: int, report: Report, brackets: bool = True) ->
             report.error(Place(at + 1, lone + 1), "this quote is not closed", "close it on the same line")
             kept, broken = kept[:lone], True
         continued = kept.endswith("\\") and len(kept) == len(lines[at].rstrip(" \t")) and at + 1 < len(lines)
-        kept = kept.removesuffix("\\") if continued else kept
+        kept = kept.removesuffix("\\").rstrip(" \t") if continued else kept
         starts.append(length)
-        places.append(Place(at + 1, 1))
-        parts.append(kept)
+        places.append(Place(at + 1, skip + 1))
+        parts.append(kept[skip:])
         at += 1
         if broken or not (continued or opened) or at == len(lines):
             break
         if opened and not continued and not (is_blank(lines[at]) or lines[at][0] in " \t]"):
             break
         parts.append(" " if continued else "\n")
-        length += len(kept) + 1
+        length += len(kept[skip:]) + 1
+        # As in make, a backslash, the line end and the white space around them are one space.
+        skip = _indent(lines[at]) if continued else 0
     if opened and not broken:
         broken = True
         report.error(opened[0], "this bracket is not closed", "close it with `]` and go on with `:`")

@@ -350,16 +350,19 @@ class _Scanner:
     def _read_documents(self) -> None:
         """Go past the here-documents that begin in this line."""
         for document in self.documents:
-            joined = False
+            line = ""
             while True:
                 if self.i >= len(self.text):
                     hint = f"end it with a line that is only `{document.delimiter}`, indented as the step is"
                     raise _Broken(document.start, "this here-document has no end", hint)
-                line = self._next_line()
-                if not joined and (line.lstrip("\t") if document.tabs else line) == document.delimiter:
+                piece = self._next_line()
+                piece = piece.lstrip("\t") if document.tabs and not line else piece
+                # In an unquoted one a backslash joins the next line to this one.
+                joined = not document.quoted and (len(piece) - len(piece.rstrip("\\"))) % 2 == 1
+                line = (line + (piece[:-1] if joined else piece))[: len(document.delimiter) + 1]
+                if not joined and line == document.delimiter:
                     break
-                # In an unquoted one a backslash joins the next line, which then is no delimiter.
-                joined = not document.quoted and (len(line) - len(line.rstrip("\\"))) % 2 == 1
+                line = line if joined else ""
         self.documents.clear()
 
     def _next_line(self) -> str:
@@ -409,7 +412,7 @@ class _Scanner:
             )
         )
         if what not in shell.QUOTING:
-            # Here-documents begin after the line's end outside of the substitution, where they were announced.
+            # Those announced around a substitution begin at the end of a line that ends outside of it.
             self.frames[-1].documents, self.documents = self.documents, []
             self.word, self.at, self.redirecting = None, At.START, ""
 
@@ -417,7 +420,8 @@ class _Scanner:
         """Close what `_open` opened, and go on with the word around it."""
         frame = self.frames.pop()
         self.word, self.at, self.redirecting, self.first = frame.word, frame.at, frame.redirecting, frame.first
-        self.documents = frame.documents + self.documents
+        if frame.what not in shell.QUOTING:
+            self.documents = frame.documents  # one announced in a substitution ends with it, in dash and in bash
 
     def _in_quotes(self) -> None:
         match self._next(shell.IN_QUOTES):

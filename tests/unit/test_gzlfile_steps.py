@@ -41,6 +41,8 @@ ONE_STEP = [
     "cat <<-'E O' <<\\B\n\tx $(\n\tE O\ny\nB",
     "cat <<A; cat <<B && {\na\nA\nb\nB\ntrue\n}",
     "cat <<A\nx\\\nA\nA",
+    "cat <<A\n\\\nA",
+    "cat <<-AB\n\tA\\\nB",
     "x=$(cat <<E\n)\nE\n)",
     "echo $(case x in a) b;; esac)",
     "echo $(( (1 + 2) * 3 ))\\\n",
