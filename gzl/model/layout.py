@@ -98,4 +98,4 @@ class JobLayout:
 
     def attempt(self, stage: str, number: int) -> Path:
         """The attempt directory of a stage: `script`, `env`, `log`, `steps`, `pid`, `rc`."""
-        return self.root / "stages" / quote(stage, safe="@,=+ ") / str(number)
+        return self.root / "stages" / f"{quote(stage, safe='@,=+ ')}.{number}"

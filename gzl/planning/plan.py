@@ -57,7 +57,7 @@ def select(pipeline: Pipeline, targets: Sequence[str]) -> dict[str, Stage]:
 
 
 def stages_of(pipeline: Pipeline, name: str) -> tuple[str, ...]:
-    """The stages that a name stands for: a declared name, or one of those that its `matrix.*` made. KeyError if none."""
+    """The stages that a name stands for: a declared name, or one that `matrix.*` made. KeyError if none."""
     return (name,) if name in pipeline.stages else pipeline.families[name]
 
 

@@ -3,7 +3,7 @@
     script   what runs: POSIX sh made from the stage's steps, or the body itself where it starts with #!
     env      the stage's environment, in sh's own words, mode 0600
     log      stdout and stderr, written by the shell itself
-    steps    "<number> <log offset> <uptime>" for each step that was begun
+    steps    "<number> <log offset> <uptime>" for each step that was begun, where there are several
     pid      the supervising shell's, made with O_EXCL: who makes it, the shell or an agent that gives the attempt up,
              decides whether the workload runs
     rc       "<exit status> <log bytes>\\n", written last, once
@@ -51,6 +51,8 @@ def script(stage: Stage) -> str:
     """
     if stage.interpreter is not None:
         return stage.steps[0].text + "\n"
+    if len(stage.steps) == 1:
+        return f"set -e\n{stage.steps[0].text}\n"
     parts = [_PRELUDE]
     for number, step in enumerate(stage.steps, 1):
         parts.append(f"_gzl_step {number} {'$?' if number > 1 else 0}\n{step.text}\n")

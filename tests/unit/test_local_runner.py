@@ -140,8 +140,8 @@ def test_a_lost_workload_is_told_from_a_failed_one(runner: LocalRunner, work: Ca
 
 
 def test_the_whole_tree_is_gone_after_stop(runner: LocalRunner, work: Callable[..., Work]) -> None:
-    stubborn = "(trap '' TERM; setsid sh -c \"trap '' TERM; sleep 61; sleep 62\" & sleep 63) & trap '' TERM; sleep 64; sleep 65"
-    started = work(stubborn)
+    deaf = "trap '' TERM; sleep 61; sleep 62"
+    started = work(f'({deaf}; setsid sh -c "{deaf}") & (setsid sh -c "{deaf}" &); {deaf}')
     runner.start(started)
     time.sleep(0.3)
     assert len(proc.marked(f"GZL_ATTEMPT={started.directory}")) >= 4

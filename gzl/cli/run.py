@@ -1,0 +1,141 @@
+"""`gzl run`: make a job for a commit, or for the working tree as it is, and watch it."""
+
+import click
+
+from gzl.cli.boundary import INTERRUPTED, PASSED, say
+from gzl.cli.context import App, in_repository
+from gzl.cli.follow import Follower
+from gzl.cli.stop import stop
+from gzl.cli.watch import exit_status, summary, watch
+from gzl.errors import UserError
+from gzl.git import source as git_source
+from gzl.git.repo import Repo
+from gzl.git.snapshot import snapshot
+from gzl.gzlfile import load
+from gzl.gzlfile.globs import matches
+from gzl.managers import jobs
+from gzl.managers.jobs import Asked, Known, Nothing, Refused
+from gzl.managers.launch import start_agent
+from gzl.managers.repo import slots
+from gzl.model.event import Event, EventKind
+from gzl.model.ids import new_job_id
+from gzl.model.record import JobRecord
+from gzl.model.request import JobRequest
+from gzl.notes.index import open_index
+from gzl.notes.trust import trusted
+from gzl.notes.writer import own
+from gzl.planning.triggers import asked_for
+from gzl.runners.base import runner
+
+
+@click.command("run")
+@click.argument("provider", default="local")
+@click.option("--commit", metavar="COMMIT", help="Run this commit. [default: the working tree, changes and all]")
+@click.option("--stage", "stages", multiple=True, metavar="STAGE", help="Run this stage and what it needs (several).")
+@click.option("--again", is_flag=True, help="Run though there is a verdict already.")
+@click.option("--failed", is_flag=True, help="With --again: only what did not pass, and what depends on it.")
+@click.option("--detach", is_flag=True, help="Start the job, print its id, and leave it to itself.")
+@in_repository
+def command(
+    app: App, provider: str, commit: str | None, stages: tuple[str, ...], again: bool, failed: bool, detach: bool
+) -> int:
+    """Run the pipeline on PROVIDER.
+
+    Which stages: those that --stage names; else those of the Gzlfile's `on manual` rules; else those that a push to
+    this branch would run; else all. A working tree with changes runs as a snapshot commit.
+
+    The exit status is the job's: 0 passed, 1 did not pass. Ctrl-C stops the job.
+    """
+    if failed and not again:
+        raise UserError("--failed goes with --again: `gzl run --again --failed`")
+    runner(provider)  # says what there is, before anything is made
+    repo = app.initialised
+    asked = _asked(app, repo, commit, stages, provider, again=again)
+    with open_index(repo) as index:
+        outcome = jobs.answer(asked, index, trusted(repo))
+        if isinstance(outcome, JobRequest) and failed:
+            outcome = jobs.only_failed(outcome, _earlier(index, outcome.record))
+    match outcome:
+        case Nothing(because):
+            raise UserError(because)
+        case Refused(record):
+            raise UserError(record.reason)
+        case Known(record):
+            click.echo(f"{summary(record)}, on {_where(record, asked)}; `gzl run --again` runs it again")
+            return exit_status(record)
+        case JobRequest():
+            return _run(app, repo, outcome, detach=detach)
+
+
+def _run(app: App, repo: Repo, request: JobRequest, *, detach: bool) -> int:
+    job = request.record.id
+    jobs.create(repo, request)
+    start_agent(repo, job, app.environ)
+    if detach:
+        click.echo(job)
+        return PASSED
+    follower = Follower.of(repo, job)
+    if follower is None:
+        raise UserError(f"{job}: was removed before it could be watched; `gzl show {job}`")
+    try:
+        return watch(app, follower)
+    except KeyboardInterrupt:
+        say(f"stopping job {job}")
+        click.echo(summary(stop(app, repo, job)))
+        return INTERRUPTED
+
+
+def _asked(app: App, repo: Repo, commit: str | None, stages: tuple[str, ...], provider: str, *, again: bool) -> Asked:
+    if commit is None:
+        oid, base = snapshot(repo, app.directory)
+    else:
+        found, base = repo.resolve(commit), None
+        if found is None:
+            raise UserError(f"--commit {commit}: no such commit; `git log` lists them")
+        oid = found
+    source = git_source.read(repo, oid)
+    if source.gzlfile is None:
+        raise UserError(f"{commit or 'HEAD'}: has no Gzlfile; `gzl init` writes one to start with")
+    event = Event(EventKind.MANUAL, _ref(repo, commit), None, oid)
+    return Asked(
+        job=new_job_id(app.clock()),
+        event=event,
+        source=source,
+        writer=own(repo),
+        now=app.clock(),
+        slots=slots(repo),
+        targets=stages or _default_targets(source, event),
+        again=again,
+        snapshot_of=base,
+        runner=provider,
+    )
+
+
+def _default_targets(source: git_source.Source, event: Event) -> tuple[str, ...]:
+    pipeline = load(source.gzlfile or b"", "Gzlfile")
+    for kind in (EventKind.MANUAL, EventKind.PUSH):
+        wanted = asked_for(pipeline, Event(kind, event.ref, None, event.new), matches)
+        if wanted:
+            return wanted
+    return tuple(dict.fromkeys(stage.family or stage.name for stage in pipeline.stages.values()))
+
+
+def _ref(repo: Repo, commit: str | None) -> str:
+    """The branch that the job counts for: the one that was named, or the one that is checked out."""
+    named = repo.symbolic(commit or "HEAD")
+    return named if named.startswith(("refs/heads/", "refs/tags/")) else "HEAD"
+
+
+def _earlier(index: "object", record: JobRecord) -> JobRecord:
+    from gzl.records.index import Index
+
+    assert isinstance(index, Index)
+    found = index.latest(record.commit, record.tree, record.definition)
+    if found is None:
+        raise UserError("--failed: nothing ran on this commit yet; leave --again --failed away")
+    return found
+
+
+def _where(record: JobRecord, asked: Asked) -> str:
+    same = record.commit == asked.source.commit
+    return "this commit" if same else f"{record.commit[:12]}, which has the same tree"

@@ -1,0 +1,162 @@
+"""From an event, or a person's wish, to a job: what would run, whether that has been answered already, and the request.
+
+Both the repo manager and `gzl run` make their jobs here, so that both give the same answer to the same question.
+"""
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from gzl.errors import UserError
+from gzl.git import refs as git_refs
+from gzl.git.refs import RefUpdate
+from gzl.git.repo import Repo
+from gzl.git.source import GZLFILE, Source
+from gzl.gzlfile import load, unavailable
+from gzl.gzlfile.globs import matches
+from gzl.kit.crash import point
+from gzl.model import refs
+from gzl.model.event import Event
+from gzl.model.pipeline import Pipeline, Stage
+from gzl.model.record import JobRecord, StageResult
+from gzl.model.request import JobRequest
+from gzl.model.result import State
+from gzl.notes import verdicts
+from gzl.planning.plan import definition, select
+from gzl.planning.triggers import asked_for, skip_reason
+from gzl.records import unfinished
+from gzl.records.index import Index
+
+
+@dataclass(frozen=True, slots=True)
+class Nothing:
+    """No job comes of it, and why."""
+
+    because: str
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """It has been answered already."""
+
+    record: JobRecord
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """It cannot run: the job ends before it began, with this record."""
+
+    record: JobRecord
+
+
+Answer = JobRequest | Nothing | Known | Refused
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A question to be answered by a job."""
+
+    job: str
+    """The id that the job will have."""
+    event: Event
+    source: Source
+    writer: str
+    now: float
+    slots: int
+    targets: tuple[str, ...] | None = None
+    """The stages that a person asked for; None: what the `on` rules say."""
+    again: bool = False
+    """Whether to run though it has been answered already."""
+    snapshot_of: str | None = None
+    follow_up: bool = False
+    runner: str = "local"
+
+
+def answer(asked: Asked, index: Index, trusted: frozenset[str] | None) -> Answer:
+    """What comes of the question: a job to be run, or why there is none."""
+    event, source = asked.event, asked.source
+    if source.gzlfile is None:
+        return Nothing(f"{source.commit[:12]} has no {GZLFILE}")
+    if asked.targets is None and (because := skip_reason(event, source.message)) is not None:
+        return Nothing(because)
+    where = f"{source.commit[:12]}:{GZLFILE}"
+    try:
+        pipeline = load(source.gzlfile, where)
+        wanted = _wanted(pipeline, asked, where)
+        if not wanted:
+            return Nothing(f"no `on {event.kind}` rule of {where} matches {event.short_ref}")
+        stages = select(pipeline, wanted)
+        if problems := unavailable(pipeline, stages):
+            raise UserError("\n".join(f"{where}: {problem}" for problem in problems))
+    except UserError as error:
+        return Refused(replace(_record(asked, {}, "", ()), state=State.FAILED, finished=asked.now, reason=str(error)))
+    wish = definition(stages, pipeline.env)
+    if not asked.again:
+        known = verdicts.find(index, commit=source.commit, tree=source.tree, definition=wish, trusted=trusted)
+        if known is not None:
+            return Known(known)
+    record = _record(asked, stages, wish, wanted)
+    return JobRequest(record, stages, pipeline.env, asked.slots, asked.follow_up)
+
+
+def only_failed(request: JobRequest, earlier: JobRecord) -> JobRequest:
+    """The request, keeping from `earlier` the results of stages that passed and depend on none that did not."""
+    passed = {name for name, result in earlier.stages.items() if result.state is State.PASSED}
+    kept: dict[str, StageResult] = {}
+    # Dependencies come before their dependents in no particular file order: repeat until nothing is added.
+    grown = True
+    while grown:
+        grown = False
+        for name, stage in request.stages.items():
+            if name in passed and name not in kept and _needed(stage, request.stages) <= kept.keys():
+                kept[name] = StageResult(name, State.PASSED, skipped_because=f"passed in {earlier.id}")
+                grown = True
+    stages = {**request.record.stages, **kept}
+    return replace(request, record=replace(request.record, stages=stages))
+
+
+def create(repo: Repo, request: JobRequest) -> None:
+    """Make the job: pin its commit against gc, then its folder, from which any agent can run it."""
+    record = request.record
+    live = refs.live(record.id)
+    git_refs.transaction(repo, [RefUpdate(live, record.commit, git_refs.ANY)])
+    point("job.pinned")
+    unfinished.create(repo.layout, request)
+
+
+def default_slots() -> int:
+    """As many stages at once as this process may use processors."""
+    return max(1, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
+
+
+def _wanted(pipeline: Pipeline, asked: Asked, where: str) -> tuple[str, ...]:
+    names = asked.targets if asked.targets is not None else asked_for(pipeline, asked.event, matches)
+    unknown = [name for name in names if name not in pipeline.families and name not in pipeline.stages]
+    if unknown:
+        raise UserError(f"{where}: no stage {unknown[0]!r}; there are {', '.join(pipeline.families) or 'none'}")
+    return tuple(names)
+
+
+def _record(asked: Asked, stages: Mapping[str, Stage], wish: str, wanted: Sequence[str]) -> JobRecord:
+    event = asked.event
+    return JobRecord(
+        id=asked.job,
+        commit=asked.source.commit,
+        tree=asked.source.tree,
+        ref=event.ref,
+        event=str(event.kind),
+        state=State.WAITING,
+        writer=asked.writer,
+        created=asked.now,
+        runner=asked.runner,
+        definition=wish,
+        targets=tuple(wanted),
+        stages={name: StageResult(name) for name in stages},
+        snapshot_of=asked.snapshot_of,
+        actor=event.actor,
+    )
+
+
+def _needed(stage: Stage, stages: Mapping[str, Stage]) -> set[str]:
+    named = {ref.stage for dependency in stage.dependencies for ref in dependency.alternatives}
+    return {name for name, other in stages.items() if name in named or other.family in named}

@@ -1,0 +1,4 @@
+#include "greet.h"
+#include <stdio.h>
+
+void greet(const char *name) { printf("Hello, %s!\n", name); }
