@@ -1,7 +1,7 @@
 """Keeps the index in step with the ledgers: one `git for-each-ref` where nothing has moved."""
 
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 
 from gzl.git.repo import Repo
@@ -30,21 +30,31 @@ def rebuild(repo: Repo) -> Index:
     path = repo.layout.index
     try:
         index = Index(path)
+        with index.filling():
+            _fill(repo, index, ledger.heads(repo))
     except IndexDamaged:
-        return _again(repo, path)
-    with index.filling():
-        _fill(repo, index, ledger.heads(repo))
+        with _alone(path):
+            return _anew(repo, path)
     return index
 
 
 def _again(repo: Repo, path: Path) -> Index:
-    with locked(path.with_name(f"{path.name}.lock")):  # or two would delete each other's new file
+    with _alone(path):
         try:
-            return _refreshed(repo, Index(path))
+            return _refreshed(repo, Index(path))  # another process has made it again meanwhile
         except IndexDamaged:
-            for name in (path, path.with_name(f"{path.name}-wal"), path.with_name(f"{path.name}-shm")):
-                name.unlink(missing_ok=True)
-            return _refreshed(repo, Index(path))
+            return _anew(repo, path)
+
+
+def _alone(path: Path) -> AbstractContextManager[None]:
+    """Keeps two processes from deleting each other's new file."""
+    return locked(path.with_name(f"{path.name}.lock"))
+
+
+def _anew(repo: Repo, path: Path) -> Index:
+    for name in (path, path.with_name(f"{path.name}-wal"), path.with_name(f"{path.name}-shm")):
+        name.unlink(missing_ok=True)
+    return _refreshed(repo, Index(path))
 
 
 def _refreshed(repo: Repo, index: Index) -> Index:

@@ -5,6 +5,7 @@ has a row for each writer whose ledger holds it, because whose word it is matter
 row of the record's own writer stands for the job.
 """
 
+import sqlite3
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from itertools import chain, islice
@@ -31,6 +32,7 @@ class _Job(peewee.Model):
     own = peewee.BooleanField()
     commit = TextField(index=True)
     tree = TextField(index=True)
+    snapshot_of = TextField(null=True, index=True)
     ref = TextField(index=True)
     state = TextField()
     event = TextField()
@@ -56,8 +58,8 @@ class _Source(peewee.Model):
 
 _TABLES = [_Job, _Source]
 _FIELDS: list[peewee.Field] = [
-    _Job.id, _Job.ledger, _Job.own, _Job.commit, _Job.tree, _Job.ref, _Job.state, _Job.event, _Job.writer,
-    _Job.definition, _Job.created, _Job.started, _Job.finished, _Job.record,
+    _Job.id, _Job.ledger, _Job.own, _Job.commit, _Job.tree, _Job.snapshot_of, _Job.ref, _Job.state, _Job.event,
+    _Job.writer, _Job.definition, _Job.created, _Job.started, _Job.finished, _Job.record,
 ]  # fmt: skip
 _NEWEST = (_Job.id.desc(), _Job.own.desc(), _Job.ledger)
 
@@ -123,8 +125,9 @@ class Index:
         return self._records(_Job.select().where((_Job.id >= prefix) & (_Job.id < prefix + "~")), limit)
 
     def by_commits(self, commits: Iterable[str]) -> list[JobRecord]:
-        """All jobs of some commits, newest first."""
-        return self._records(_Job.select().where(_Job.commit.in_(list(commits))), None)
+        """All jobs of some commits, and of snapshots of a working tree on one of them, newest first."""
+        wanted = list(commits)
+        return self._records(_Job.select().where(_Job.commit.in_(wanted) | _Job.snapshot_of.in_(wanted)), None)
 
     def by_tree(self, tree: str, limit: int) -> list[JobRecord]:
         """Jobs of any commit with this tree, newest first."""
@@ -134,6 +137,15 @@ class Index:
         """Jobs of a ref, by its full name, newest first."""
         return self._records(_Job.select().where(_Job.ref == _text(ref)), limit)
 
+    def count(self) -> int:
+        """How many jobs there are."""
+        with self._translated():
+            return int(_Job.select(fn.COUNT(fn.DISTINCT(_Job.id))).scalar(self._db))
+
+    def everything(self) -> Iterator[tuple[str, JobRecord]]:
+        """All that the index holds: (writer of the ledger, record)."""
+        yield from self._rows(_Job.select())
+
     def claims(
         self, definition: str, *, commit: str | None = None, tree: str | None = None
     ) -> Iterator[tuple[str, JobRecord]]:
@@ -142,6 +154,11 @@ class Index:
         where = _Job.commit == commit if commit is not None else _Job.tree == tree
         query = _Job.select().where(where & (_Job.definition == _text(definition)))
         yield from self._rows(query)
+
+    def latest(self, commit: str, tree: str, definition: str) -> JobRecord | None:
+        """The newest job of a commit, else of a tree, with this definition, however it ended and whoever says so."""
+        of_commit = self.claims(definition, commit=commit)
+        return next((record for _, record in chain(of_commit, self.claims(definition, tree=tree))), None)
 
     def neighbours(self, job: str) -> tuple[str | None, str | None]:
         """The ids before and after `job`: what its shortest unique prefix must tell it from."""
@@ -172,10 +189,10 @@ class Index:
     def _translated(self) -> Iterator[None]:
         try:
             yield
-        except peewee.DatabaseError as error:
+        except (peewee.DatabaseError, sqlite3.DatabaseError) as error:
             if any(sign in str(error) for sign in _OTHER_TROUBLE):
                 raise TransientError(f"{self.path}: {error}") from error
-            raise IndexDamaged(f"{self.path}: {error}") from error
+            raise IndexDamaged(f"{self.path}: {error}; `gzl reindex` makes a new one") from error
 
 
 # What SQLite says (sqlite3ErrStr) where a new index would fare no better: all else is a damaged file.
@@ -199,6 +216,7 @@ def _row(ledger: str, record: JobRecord) -> tuple[Any, ...]:
         record.writer == ledger,
         record.commit,
         record.tree,
+        record.snapshot_of,
         _text(record.ref),
         str(record.state),
         _text(record.event),

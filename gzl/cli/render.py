@@ -1,0 +1,161 @@
+"""Jobs as text for a terminal or a pipe. Data that came from elsewhere is escaped before it gets here or here."""
+
+import shutil
+import sys
+import time
+from dataclasses import dataclass
+
+import click
+
+from gzl.cli.context import App
+from gzl.kit.text import escaped
+from gzl.model.record import Attempt, JobRecord, StageResult
+from gzl.model.result import State
+
+MARKS = {
+    State.PASSED: ("✓", "green"),
+    State.FAILED: ("✗", "red"),
+    State.TIMED_OUT: ("✗", "red"),
+    State.LOST: ("!", "magenta"),
+    State.STOPPED: ("■", "yellow"),
+    State.SKIPPED: ("–", "bright_black"),
+    State.RUNNING: ("●", "cyan"),
+    State.WAITING: ("○", "bright_black"),
+}
+_AGES = ((60, "second"), (60, "minute"), (24, "hour"), (30, "day"), (12, "month"), (1000, "year"))
+
+
+@dataclass(frozen=True, slots=True)
+class Paper:
+    """What is written on: whether it shows colours and other characters than ASCII, and how wide it is, if it is."""
+
+    colour: bool
+    unicode: bool
+    width: int | None
+    now: float
+
+    @classmethod
+    def of(cls, app: App) -> "Paper":
+        terminal = sys.stdout.isatty()
+        colour = terminal and not app.environ.get("NO_COLOR") and app.environ.get("TERM") != "dumb"
+        encoding = (sys.stdout.encoding or "").lower().replace("-", "")
+        width = shutil.get_terminal_size().columns if terminal else None
+        return cls(colour, encoding == "utf8", width, app.clock())
+
+    def paint(self, text: str, colour: str | None, *, bold: bool = False) -> str:
+        """`text` in a colour, where there are colours."""
+        return click.style(text, fg=colour, bold=bold) if self.colour else text
+
+    def state(self, state: State, pad: int = 0) -> str:
+        """A state with its mark, in its colour."""
+        mark, colour = MARKS[state]
+        return self.paint(f"{mark if self.unicode else '*'} {state!s:{pad}}", colour)
+
+    def dim(self, text: str) -> str:
+        return self.paint(text, "bright_black")
+
+    def cut(self, text: str, used: int = 0) -> str:
+        """Data in what is left of a line of which `used` columns are taken."""
+        return escaped(text, max(8, self.width - used) if self.width is not None else None)
+
+
+def seconds(started: float | None, finished: float | None) -> str:
+    """A duration for people; empty where there is none."""
+    if started is None or finished is None:
+        return ""
+    took = max(0.0, finished - started)
+    if took < 60:
+        return f"{took:.1f}s"
+    minutes, rest = divmod(int(took), 60)
+    return f"{minutes}m{rest:02d}s" if minutes < 60 else f"{minutes // 60}h{minutes % 60:02d}m"
+
+
+def ago(then: float, now: float) -> str:
+    """How long ago, in words."""
+    amount = max(0, int(now - then))
+    for size, unit in _AGES:
+        if amount < size:
+            return f"{amount} {unit}{'' if amount == 1 else 's'} ago"
+        amount //= size
+    return "long ago"
+
+
+def short_ref(ref: str) -> str:
+    """A ref as people say it."""
+    return ref.removeprefix("refs/heads/").removeprefix("refs/tags/")
+
+
+def job_line(record: JobRecord, paper: Paper, *, id_width: int, own: str | None, remark: str = "") -> str:
+    """A job in one line, for a list. `own` is this clone's writer name, which goes without saying."""
+    took = seconds(record.started, record.finished or (None if record.state.final else paper.now))
+    parts = [f"{record.event} {short_ref(record.ref)}", _names(record), record.reason, remark,
+             record.writer if record.writer != own else ""]  # fmt: skip
+    rest = "  ".join(part for part in (*parts[:1], ago(record.created, paper.now), *parts[1:]) if part)
+    used = 2 + id_width + 2 + 11 + 2 + 7 + 2
+    return f"  {record.id[:id_width]}  {paper.state(record.state, 9)}  {took:>7}  {paper.cut(rest, used)}"
+
+
+def job_page(record: JobRecord, paper: Paper, *, subject: str) -> str:
+    """All about a job: a header, its stages, and where the failing ones failed."""
+    lines = [*_header(record, paper, subject), ""]
+    width = max((len(escaped(name)) for name in record.stages), default=0)
+    for stage in record.stages.values():
+        lines += _stage(stage, paper, width)
+    if not record.stages:
+        lines.append(paper.dim("no stages"))
+    return "\n".join(lines)
+
+
+def _names(record: JobRecord) -> str:
+    """The stages that a list should name: those that did not simply pass."""
+    named: dict[State, list[str]] = {}
+    for name, stage in record.stages.items():
+        if stage.state not in (State.PASSED, State.WAITING):
+            named.setdefault(stage.state, []).append(name)
+    return "  ".join(f"{state}: {', '.join(names)}" for state, names in named.items())
+
+
+def _header(record: JobRecord, paper: Paper, subject: str) -> list[str]:
+    took = seconds(record.started, record.finished or (None if record.state.final else paper.now))
+    rows = [
+        ("job", f"{record.id}  {paper.state(record.state)}" + (f" in {took}" if took else "")),
+        ("commit", f"{record.commit}  {paper.cut(subject, 52)}".rstrip()),
+        ("", f"snapshot of a working tree on {record.snapshot_of}" if record.snapshot_of else ""),
+        ("event", f"{escaped(record.event)} {escaped(record.ref)}"),
+        ("when", f"{_date(record.created)}, {ago(record.created, paper.now)}"),
+        ("writer", "  ".join(escaped(word) for word in (record.writer, f"runner {record.runner}"))),
+        ("actor", escaped(record.actor)),
+        ("agent", f"process {record.agent.pid} on {escaped(record.agent.host)}" if record.agent else ""),
+        ("reason", escaped(record.reason)),
+    ]
+    return [f"{paper.dim(f'{title:7}')} {text}" for title, text in rows if text]
+
+
+def _date(when: float) -> str:
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(when))
+
+
+def _stage(stage: StageResult, paper: Paper, width: int) -> list[str]:
+    took = seconds(stage.started, stage.finished or (None if stage.state.final else paper.now))
+    code = f"exit {stage.exit}" if stage.exit else ""
+    last = stage.attempts[-1] if stage.attempts else None
+    why = stage.skipped_because or (last.reason if last is not None else "")
+    tries = f"{len(stage.attempts)} attempts" if len(stage.attempts) > 1 else ""
+    rest = "  ".join(word for word in (f"{took:>7}" if took or code else "", code, tries, escaped(why)) if word)
+    mark = paper.state(stage.state, 9)
+    lines = [f"{mark}  {escaped(stage.name):{width}}  {rest}".rstrip()]
+    if len(stage.attempts) > 1:
+        lines += [_attempt(attempt, paper) for attempt in stage.attempts]
+    if stage.state in (State.FAILED, State.TIMED_OUT) and last is not None and last.steps:
+        step = last.steps[-1]
+        lines.append(f"    Gzlfile:{step.line}")
+        lines += [f"    | {escaped(line)}" for line in step.text.splitlines()]
+    return lines
+
+
+def _attempt(attempt: Attempt, paper: Paper) -> str:
+    took = seconds(attempt.started, attempt.finished)
+    code = f"exit {attempt.exit}" if attempt.exit else ""
+    return "    " + "  ".join(
+        word for word in (f"attempt {attempt.number}", str(attempt.state), took, code, escaped(attempt.reason)) if word
+    )

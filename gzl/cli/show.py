@@ -1,0 +1,41 @@
+"""`gzl show`: one job, whole."""
+
+import json
+import os
+
+import click
+
+from gzl.cli import find
+from gzl.cli.boundary import PASSED
+from gzl.cli.context import App, reading
+from gzl.cli.render import Paper, job_page
+from gzl.git.repo import Repo
+from gzl.kit.proc import CommandFailed
+from gzl.model.record import to_data
+
+
+@click.command("show")
+@click.argument("job", metavar="JOB", default="HEAD")
+@click.option("--json", "as_json", is_flag=True, help="The record as it is in the ledger.")
+@reading
+def command(app: App, job: str, as_json: bool) -> int:
+    """Show a job: its stages, steps and attempts.
+
+    JOB is an id, a unique beginning of one, or a commit-ish, which stands for its latest job (default: HEAD).
+    """
+    found = find.find(app, job)
+    if as_json:
+        click.echo(json.dumps(to_data(found.record), indent=2))
+        return PASSED
+    paper = Paper.of(app)
+    if found.remark:
+        click.echo(paper.dim(f"{job}: no job of its own; this is one {found.remark}"))
+    click.echo(job_page(found.record, paper, subject=_subject(app.repo, found.record.commit)))
+    return PASSED
+
+
+def _subject(repo: Repo, commit: str) -> str:
+    try:
+        return os.fsdecode(repo.git("log", "-1", "--format=%s", commit, "--")).strip()
+    except CommandFailed:
+        return "(this commit is not in this repository)"
