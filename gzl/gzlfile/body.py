@@ -24,8 +24,9 @@ def read_body(lines: list[str], first: int, last: int, shell: str, report: Repor
         return Body()
     text = [line.removeprefix(indent) if line.startswith(indent) else "" for line in body]
     begin = next((index for index, line in enumerate(text) if line), 0)
-    if text and text[begin].startswith("#!"):
-        return _script(text[begin:], Place(first + begin + 1, len(indent) + 1), report)
+    if text and text[begin].lstrip(" \t").startswith("#!"):
+        script = [text[begin].lstrip(" \t"), *text[begin + 1 :]]
+        return _script(script, Place(first + begin + 1, len(indent) + 1), report)
     return Body(_steps(text, Place(first + 1, len(indent) + 1), shell, report))
 
 

@@ -353,7 +353,7 @@ class _Scanner:
             line = ""
             while True:
                 if self.i >= len(self.text):
-                    hint = f"end it with a line that is only `{document.delimiter}`, indented as the step is"
+                    hint = f"end it with a line that is only `{document.delimiter}`, at the body's least indentation"
                     raise _Broken(document.start, "this here-document has no end", hint)
                 piece = self._next_line()
                 piece = piece.lstrip("\t") if document.tabs and not line else piece
@@ -457,6 +457,8 @@ class _Scanner:
                 self.i += 1
             case ")":
                 self._close_arithmetic(frame)
+            case '"' if not self.extended:
+                self.i += 1  # to dash a character like any other
             case character if character:
                 self._quoting(character)
 

@@ -1,7 +1,6 @@
 """Globs and cron schedules."""
 
 import fnmatch
-import time
 
 import pytest
 from croniter import croniter
@@ -56,11 +55,9 @@ def test_with_slashes_it_is_no_less_than_without(pattern: str, name: str) -> Non
         assert fnmatch.fnmatchcase(name, pattern) or "**/" in pattern
 
 
-def test_no_pattern_is_slow() -> None:
-    started = time.process_time()
+def test_no_pattern_takes_exponential_time() -> None:
     assert not matches("*a" * 200 + "b", "a" * 250)
     assert not matches("**/" * 200 + "b", "a/" * 120)
-    assert time.process_time() - started < 2
 
 
 @pytest.mark.parametrize("pattern", ["[", "a[b", "x\\", "[]", "a" * 1001])
