@@ -119,7 +119,7 @@ def sentence(text: str) -> str:
 
 def shell(text: str) -> str:
     """A shell of SHELLS, by name or by path."""
-    if text.rpartition("/")[2] not in SHELLS:
+    if text.rpartition("/")[2] not in SHELLS or text.split() != [text]:
         raise ValueError(f"it is a POSIX shell, one of {', '.join(sorted(SHELLS))}")
     return text
 
