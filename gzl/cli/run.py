@@ -25,6 +25,7 @@ from gzl.notes.index import open_index
 from gzl.notes.trust import trusted
 from gzl.notes.writer import own
 from gzl.planning.triggers import asked_for
+from gzl.records.index import Index
 from gzl.runners.base import runner
 
 
@@ -126,13 +127,10 @@ def _ref(repo: Repo, commit: str | None) -> str:
     return named if named.startswith(("refs/heads/", "refs/tags/")) else "HEAD"
 
 
-def _earlier(index: "object", record: JobRecord) -> JobRecord:
-    from gzl.records.index import Index
-
-    assert isinstance(index, Index)
+def _earlier(index: Index, record: JobRecord) -> JobRecord:
     found = index.latest(record.commit, record.tree, record.definition)
     if found is None:
-        raise UserError("--failed: nothing ran on this commit yet; leave --again --failed away")
+        raise UserError("--failed: nothing has run on this commit yet; leave --again --failed away")
     return found
 
 

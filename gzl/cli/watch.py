@@ -1,4 +1,4 @@
-"""Watching a job: live on a terminal, in plain prefixed lines elsewhere. Starts agents that are due; ends with the job."""
+"""Watching a job: live on a terminal, in plain prefixed lines elsewhere. Starts agents that are due."""
 
 import sys
 import time

@@ -31,7 +31,7 @@ from gzl.managers.cron import Schedule
 from gzl.managers.jobs import Answer, Asked, Known, Nothing, Refused, answer, create, default_slots
 from gzl.model import refs
 from gzl.model.event import Event, EventKind
-from gzl.model.ids import new_job_id
+from gzl.model.ids import next_job_id
 from gzl.model.record import JobRecord
 from gzl.model.request import JobRequest
 from gzl.model.result import State
@@ -63,6 +63,7 @@ class RepoManager:
     _foreign: dict[int, str] = field(default_factory=dict)  # pidfd → job, of agents that are not our children
     _crashes: dict[str, int] = field(default_factory=dict)
     _unwatched: bool = False
+    _last_id: str = ""
     _lock: Lock | None = None
 
     def run(self, *, once: bool, idle: float | None) -> None:
@@ -172,7 +173,9 @@ class RepoManager:
         layout = self.repo.layout
         claimed = spool.claimed(layout)
         for name in spool.pending(layout):
-            taken = spool.claim(layout, name, new_job_id(self.clock()))
+            # Ids in the order of the events: of two jobs of a branch the later id is the newer push.
+            self._last_id = next_job_id(self.clock(), self._last_id)
+            taken = spool.claim(layout, name, self._last_id)
             if taken is not None:
                 claimed.append(taken)
         for event_file in claimed:

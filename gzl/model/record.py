@@ -131,7 +131,7 @@ def to_data(record: JobRecord) -> dict[str, Any]:
 def to_json(record: JobRecord) -> bytes:
     """`job.json`: compact UTF-8 and a newline; the same record always gives the same bytes."""
     text = json.dumps(to_data(record), ensure_ascii=False, separators=(",", ":"))
-    # A ref name that is no UTF-8 holds lone surrogates: inside a string, backslashreplace writes JSON's escape for them.
+    # A ref name that is no UTF-8 holds lone surrogates; inside a string backslashreplace writes JSON's escape for them.
     return text.encode(errors="backslashreplace") + b"\n"
 
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from gzl.errors import UserError
 from gzl.model import refs
-from gzl.model.ids import is_job_id, job_time, new_job_id
+from gzl.model.ids import is_job_id, job_time, new_job_id, next_job_id
 from gzl.model.record import Attempt, JobRecord, LogRef, StageResult, StepResult, from_json, to_json
 from gzl.model.result import State, may_follow
 
@@ -19,6 +19,11 @@ def test_job_ids_sort_by_time_and_tell_it() -> None:
     assert len(early) == 26
     assert early < late
     assert job_time(early) == pytest.approx(1_700_000_000.123)
+    ids = [early]
+    for _ in range(50):
+        ids.append(next_job_id(1_700_000_000.123, ids[-1]))
+    assert ids == sorted(set(ids))
+    assert next_job_id(1_600_000_000.0, early) > early, "a clock that was set back"
 
 
 @given(st.text(st.characters(blacklist_categories=("Cs",)), max_size=20))
