@@ -25,7 +25,8 @@ from gzl.githooks.install import heal  # noqa: E402
 from gzl.kit.proc import start_time  # noqa: E402
 
 WANTED = "on push: t\non commit: t\nt:\n    true\n"
-UNWANTED = "on push: t\nt:\n    true\n" + "# a comment\n" * 200
+UNWANTED = "on push: t\n\nt:\n" + "    make something of this and that\n" * 20
+LONG = "on push: t\n\nt:\n" + "    make something of this and that\n" * 500
 BUDGETS = {"push, gzl": 1.3, "commit, gzl, no rule wants it": 1.5, "commit, gzl, an event": 1.5}
 
 
@@ -103,7 +104,11 @@ def _branches_of(world: World, work: Path) -> Callable[[int], None]:
 
 def _commits(world: World, manager: int, tools: Path | None) -> dict[str, Callable[[int], None]]:
     cases = {"commit, plain git": _commit_of(world, _tree(world, "plain", WANTED))}
-    for name, gzlfile in (("commit, gzl, no rule wants it", UNWANTED), ("commit, gzl, an event", WANTED)):
+    for name, gzlfile in (
+        ("commit, gzl, no rule wants it", UNWANTED),
+        ("commit, gzl, the same, a long Gzlfile", LONG),
+        ("commit, gzl, an event", WANTED),
+    ):
         tree = _tree(world, name, gzlfile)
         _manage(world.install(tree, server=False), manager)
         cases[name] = _commit_of(world, tree)

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import click
 
-from gzl.errors import UserError
+from gzl.cli.boundary import say
+from gzl.errors import GzlError, UserError
 from gzl.git.repo import Repo, open_repo
 from gzl.kit.clock import Clock, system_clock
 
@@ -34,7 +35,20 @@ class App:
         """The repository, which must know gzl already."""
         if not self.repo.layout.root.is_dir():
             raise UserError(f"{self.repo.worktree or self.repo.git_dir}: gzl is not set up here; run `gzl init`")
+        self._heal_hooks()
         return self.repo
+
+    def _heal_hooks(self) -> None:
+        """Another hook manager may have put its own hooks in the place of gzl's since the last command."""
+        from gzl.githooks.install import heal  # only what works in a repository pays for it
+
+        try:
+            report = heal(self.repo)
+        except GzlError as error:
+            say(f"the hooks cannot be mended: {error}")
+            return
+        for line in (*report.changed, *report.warnings) if report is not None else ():
+            say(line)
 
     def enter(self, directory: str | None) -> None:
         """Go on in another folder, as `-C` of git does."""

@@ -22,7 +22,6 @@ from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from uuid import uuid4
 
 from gzl.errors import UserError
 from gzl.kit.fs import read_or_none, write_atomic
@@ -93,7 +92,7 @@ def done(layout: Layout, event_file: Claimed) -> None:
 
 def deposit(layout: Layout, event: Event) -> str:
     """Tell an event from Python, as a hook would; its name."""
-    name = f"{uuid4()}.{os.getpid()}.0"
+    name = f"{os.urandom(16).hex()}.{os.getpid()}.0"
     for folder in FOLDERS:
         (layout.spool / folder).mkdir(parents=True, exist_ok=True)
     aside = layout.spool / "tmp" / name

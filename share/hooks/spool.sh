@@ -10,10 +10,13 @@ options=
 lost=
 serial=1000000
 
-# A name that no event had before, without a fork where the kernel makes one.
 unique=
-{ read -r unique </proc/sys/kernel/random/uuid; } 2>/dev/null
-[ -n "$unique" ] || unique=$(date +%s)
+
+# A name that no event had before, without a fork where the kernel makes one.
+name_events() {
+    { read -r unique </proc/sys/kernel/random/uuid; } 2>/dev/null
+    [ -n "$unique" ] || unique=$(date +%s)
+}
 
 # Who the transport says is pushing: a forced command's word, gitolite's, the web server's, sshd's.
 actor=${GZL_ACTOR:-${GL_USER:-${REMOTE_USER:-${LOGNAME:-${USER-}}}}}
@@ -21,6 +24,7 @@ case $actor in *"$newline"*) actor= ;; esac
 
 # write_event KIND OLD NEW REF
 write_event() {
+    [ -n "$unique" ] || name_events
     serial=$((serial + 1))
     { printf 'event %s\nold %s\nnew %s\nref %s\nactor %s\n%send\n' "$1" "$2" "$3" "$4" "$actor" "$options" \
         >"$spool/tmp/$unique.$$.$serial"; } 2>/dev/null || lost=1

@@ -147,6 +147,32 @@ def test_a_hook_that_was_switched_off_stays_off(world: World, tree: Path) -> Non
     assert not (tree / "ran").exists()
 
 
+def test_git_lfs_hooks_work_and_come_back(world: World, tree: Path) -> None:
+    for hook in ("post-checkout", "post-commit", "post-merge", "pre-push"):
+        # What `git lfs install` of Git LFS 3.3 writes.
+        world.script(
+            tree / ".git/hooks" / hook,
+            'command -v git-lfs >/dev/null 2>&1 || { echo >&2 "\\nThis repository is configured for Git LFS but '
+            "'git-lfs' was not found on your path. If you no longer wish to use Git LFS, remove this hook by deleting "
+            f'\'.git/hooks/{hook}\'.\\n"; exit 2; }}\ngit lfs {hook} "$@"',
+        )
+    world.script(world.root / "home/git-lfs", 'echo "$*" >>lfs-calls')
+    path = f"{world.root / 'home'}:{world.env['PATH']}"
+    original = _looks(tree / ".git", times=False)
+    repo = world.install(tree, server=False)
+
+    world.commit(tree, PATH=path)
+    world.git(tree, "checkout", "-q", "-b", "x", PATH=path)
+    done = world.run(tree, "git", "commit", "--allow-empty", "-m", "x")
+
+    assert (tree / "lfs-calls").read_text().splitlines()[0] == "post-commit"
+    assert "post-checkout" in (tree / "lfs-calls").read_text()
+    assert "was not found on your path" in done.stderr
+    assert len(take_events(repo)) == 2
+    uninstall(repo)
+    assert _looks(tree / ".git", times=False) == original
+
+
 def test_stdin_of_a_previous_hook_is_whole(world: World, tree: Path) -> None:
     world.script(tree / ".git/hooks/post-rewrite", "cat >rewritten")
     world.install(tree, server=False)
