@@ -34,7 +34,7 @@ def command(app: App, job: str, event: str | None) -> int:
             return PASSED
         job_id = told.split()[0]
     else:
-        job_id = find.job(app, job).id
+        job_id = _found(app, job)
     follower = Follower.of(repo, job_id)
     if follower is None:
         record = read_job(repo, job_id)
@@ -47,6 +47,19 @@ def command(app: App, job: str, event: str | None) -> int:
     except KeyboardInterrupt:
         say(f"detached; job {job_id} goes on, `gzl attach {job_id}` comes back to it, `gzl stop {job_id}` stops it")
         return INTERRUPTED
+
+
+def _found(app: App, name: str) -> str:
+    """The job's id. A push that has just returned may be ahead of the manager: its event is then still in the spool."""
+    while True:
+        told_of = spool.pending(app.repo.layout) or spool.claimed(app.repo.layout)
+        try:
+            return find.job(app, name).id
+        except UserError:
+            if not told_of:
+                raise
+        ensure_manager(app.repo, app.environ)
+        time.sleep(0.05)
 
 
 def _outcome(app: App, event: str) -> str:

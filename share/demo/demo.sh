@@ -41,5 +41,7 @@ run git fetch --quiet
 run git --no-pager log --notes=gzl --format='%C(auto)%h %s%n%N'
 run gzl show HEAD
 
+# The manager would leave by itself after ten minutes of nothing to do; like anything of gzl's it may be killed.
+kill "$(cut -d' ' -f1 ../server.git/gzl/manager.pid)"
 say "Look around: $place"
 echo "  cd $place/clone && gzl list && gzl logs HEAD/test"
