@@ -96,7 +96,9 @@ def _find(repo: Repo, index: Index, name: str) -> Found:
     tree = repo.git("rev-parse", "--verify", f"{commit}^{{tree}}").decode().strip()
     jobs = of_commits(repo, index, {commit: tree}).get(commit)
     if not jobs:
-        raise UserError(f"{escaped(name)}: no job has run for commit {commit[:12]}; `gzl run --commit` runs one")
+        raise UserError(
+            f"{escaped(name)}: no job has run for commit {commit[:12]}; `gzl run --commit {escaped(name)}` runs one"
+        )
     return jobs[0]
 
 

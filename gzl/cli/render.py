@@ -1,4 +1,4 @@
-"""Jobs as text for a terminal or a pipe. Data that came from elsewhere is escaped before it gets here or here."""
+"""Jobs as text for a terminal or a pipe. Names, messages and reasons come from anywhere: all are escaped here."""
 
 import shutil
 import sys
@@ -42,9 +42,9 @@ class Paper:
         width = shutil.get_terminal_size().columns if terminal else None
         return cls(colour, encoding == "utf8", width, app.clock())
 
-    def paint(self, text: str, colour: str | None, *, bold: bool = False) -> str:
+    def paint(self, text: str, colour: str) -> str:
         """`text` in a colour, where there are colours."""
-        return click.style(text, fg=colour, bold=bold) if self.colour else text
+        return click.style(text, fg=colour) if self.colour else text
 
     def state(self, state: State, pad: int = 0) -> str:
         """A state with its mark, in its colour."""
