@@ -5,7 +5,7 @@ git_dir=${GIT_DIR:-.git}
 
 # Whether the Gzlfile may have a rule `on $1`. It may say yes too often (the manager reads the rules), never no wrongly:
 # a rule may follow a byte order mark, and may go on in the next line after a backslash. The shell reads a byte at a
-# time: for 30 lines that is a third of what a process costs, so the rest of a longer file is left to grep.
+# time: up to some 60 lines that costs less than a process, so the rest of a longer file is left to grep.
 wanted() {
     [ -f Gzlfile ] || return
     mark='﻿' # between these quotes is U+FEFF
@@ -15,7 +15,7 @@ wanted() {
             on[[:space:]]*"$1"* | on*\\*) return 0 ;;
         esac
         lines=$((lines + 1))
-        if [ "$lines" = 30 ]; then
+        if [ "$lines" = 60 ]; then
             LC_ALL=C grep -qE "^on([[:space:]]+$1|[[:space:]]*\\\\)" Gzlfile
             return
         fi
