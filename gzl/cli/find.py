@@ -1,6 +1,7 @@
 """Which job does a person mean? An id, a unique beginning of one, or a commit-ish, which stands for its latest job."""
 
 import difflib
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -11,7 +12,6 @@ from gzl.kit.text import escaped
 from gzl.model.ids import JOB_ID_PREFIX
 from gzl.model.record import JobRecord
 from gzl.notes.index import open_index
-from gzl.records import unfinished as unfinished_jobs
 from gzl.records.index import Index
 
 _SHORTEST = 8  # characters of an id that are shown at least
@@ -47,6 +47,10 @@ def find(app: App, name: str) -> Found:
 
 def unfinished(repo: Repo) -> list[JobRecord]:
     """The jobs that are not in a ledger yet, newest first."""
+    if not repo.layout.jobs.is_dir() or not os.listdir(repo.layout.jobs):
+        return []
+    from gzl.records import unfinished as unfinished_jobs  # 10 ms: seldom is there one when somebody asks
+
     return list(unfinished_jobs.unfinished(repo.layout))[::-1]
 
 
