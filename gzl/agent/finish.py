@@ -7,7 +7,6 @@ from dataclasses import replace
 from pathlib import Path
 
 from gzl.agent.lease import Lease
-from gzl.git import refs as git_refs
 from gzl.git.refs import ANY, RefUpdate
 from gzl.git.repo import Repo
 from gzl.kit.crash import point
@@ -16,8 +15,7 @@ from gzl.logs import times
 from gzl.model import refs
 from gzl.model.pipeline import Stage
 from gzl.model.record import Attempt, JobRecord, StageResult, StepResult, without_agent
-from gzl.model.result import State
-from gzl.notes import store
+from gzl.notes import branches, store
 from gzl.records import unfinished
 from gzl.runners.attempt import read_steps
 
@@ -27,7 +25,9 @@ def finish(repo: Repo, lease: Lease, record: JobRecord, stages: Mapping[str, Sta
     blobs: dict[str, bytes] = {}
     full = {name: _with_attempts(repo, lease, result, stages[name], blobs) for name, result in record.stages.items()}
     done = without_agent(replace(record, stages=full))
-    updates = [*_last_and_passed(repo, done), RefUpdate(refs.live(done.id), None, ANY)]
+    moved = branches.updates(repo, done, done.ref)
+    branches.make_room(repo, moved)
+    updates = [*moved, RefUpdate(refs.live(done.id), None, ANY)]
     store.record(repo, done.writer, done, logs=blobs, refs=updates, still_mine=lease.held)
     point("agent.recorded")
     unfinished.remove(repo.layout, done.id)
@@ -64,16 +64,3 @@ def _uptime() -> float:
     with suppress(FileNotFoundError):
         return float(Path("/proc/uptime").read_text().split()[0])
     return 0.0
-
-
-def _last_and_passed(repo: Repo, record: JobRecord) -> Iterator[RefUpdate]:
-    """What the stages of a branch last ran and last passed on. A branch that is gone by now has neither, and a snapshot
-    of a working tree is no commit of the branch."""
-    branch = refs.short_branch(record.ref)
-    if branch is None or record.snapshot_of is not None or not git_refs.read(repo, record.ref):
-        return
-    for name, result in record.stages.items():
-        if result.attempts:
-            yield RefUpdate(refs.last(name, branch), record.commit, ANY)
-            if result.state is State.PASSED:
-                yield RefUpdate(refs.passed(name, branch), record.commit, ANY)

@@ -40,8 +40,10 @@ def command(app: App, job: str, event: str | None) -> int:
         record = read_job(repo, job_id)
         if record is None:
             raise UserError(f"{job_id}: no such job; `gzl list` shows the jobs")
-        _show(record)
-        return exit_status(record)
+        if event is None:
+            _show(record)
+            return exit_status(record)
+        follower = Follower.replay(repo, record)
     try:
         return watch(app, follower)
     except KeyboardInterrupt:

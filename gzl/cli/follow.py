@@ -6,7 +6,7 @@ Nothing here is asked of the agent: the files are read, ten to thirty times a se
 import os
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from gzl.errors import UserError
@@ -14,7 +14,7 @@ from gzl.git.repo import Repo
 from gzl.kit.fs import is_locked, read_or_none
 from gzl.logs import store as log_store
 from gzl.model.journal import Entry, entries, replay
-from gzl.model.record import JobRecord
+from gzl.model.record import JobRecord, StageResult
 from gzl.model.request import JobRequest
 from gzl.model.result import State
 from gzl.notes.ledger import read_job
@@ -53,6 +53,12 @@ class Follower:
         except UserError:
             return None
         return cls(repo, job, request, request.record)
+
+    @classmethod
+    def replay(cls, repo: Repo, record: JobRecord) -> "Follower":
+        """For a job that was over before anybody could look: tells all of it in one poll."""
+        before = replace(record, state=State.WAITING, stages={name: StageResult(name) for name in record.stages})
+        return cls(repo, record.id, JobRequest(before, {}), before)
 
     def poll(self) -> Iterator[Entry | Output]:
         """What happened since the last poll, in order as far as it can be told. At the end `record` is the job's record

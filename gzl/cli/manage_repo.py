@@ -33,10 +33,8 @@ def command(app: App, daemon: bool, once: bool, idle: float | None) -> int:
             return PASSED
         os.setsid()
         idle = IDLE if idle is None else idle
-    manager = RepoManager(
-        repo, app.environ, app.clock, _say, lambda job: start_agent(repo, job, app.environ)
-    )  # fmt: skip
     try:
+        manager = RepoManager(repo, app.clock, _say, lambda job: start_agent(repo, job, app.environ))
         manager.run(once=once, idle=idle)
     except AlreadyManaged as error:
         _say(str(error))

@@ -16,7 +16,6 @@ from gzl.gzlfile.globs import matches
 from gzl.managers import jobs
 from gzl.managers.jobs import Asked, Known, Nothing, Refused
 from gzl.managers.launch import start_agent
-from gzl.managers.repo import slots
 from gzl.model.event import Event, EventKind
 from gzl.model.ids import new_job_id
 from gzl.model.record import JobRecord
@@ -104,7 +103,7 @@ def _asked(app: App, repo: Repo, commit: str | None, stages: tuple[str, ...], pr
         source=source,
         writer=own(repo),
         now=app.clock(),
-        slots=slots(repo),
+        slots=jobs.slots(repo),
         targets=stages or _default_targets(source, event),
         again=again,
         snapshot_of=base,

@@ -77,12 +77,17 @@ def read(layout: Layout, event_file: Claimed) -> Event | None:
     try:
         return parse(_bytes(path), str(path))
     except UserError as error:
-        folder = layout.spool / "bad"
-        folder.mkdir(exist_ok=True)
-        write_atomic(folder / f"{event_file.name}.why", f"{error}\n".encode(errors="surrogateescape"))
-        with suppress(FileNotFoundError):
-            os.rename(path, folder / event_file.name)
+        reject(layout, event_file, str(error))
         return None
+
+
+def reject(layout: Layout, event_file: Claimed, why: str) -> None:
+    """Keep in `bad/`, with the reason beside it, what cannot be handled."""
+    folder = layout.spool / "bad"
+    folder.mkdir(exist_ok=True)
+    write_atomic(folder / f"{event_file.name}.why", f"{why}\n".encode(errors="surrogateescape"))
+    with suppress(FileNotFoundError):
+        os.rename(event_file.path(layout), folder / event_file.name)
 
 
 def done(layout: Layout, event_file: Claimed) -> None:

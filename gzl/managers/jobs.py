@@ -27,6 +27,8 @@ from gzl.planning.triggers import asked_for, skip_reason
 from gzl.records import unfinished
 from gzl.records.index import Index
 
+DEFAULT_JOBS = 2
+
 
 @dataclass(frozen=True, slots=True)
 class Nothing:
@@ -124,9 +126,23 @@ def create(repo: Repo, request: JobRequest) -> None:
     unfinished.create(repo.layout, request)
 
 
-def default_slots() -> int:
-    """As many stages at once as this process may use processors."""
-    return max(1, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
+def slots(repo: Repo) -> int:
+    """How many stages of a job may run at once: git config gzl.slots, else the processors that this process may use."""
+    return _count(repo, "gzl.slots", len(os.sched_getaffinity(0)))
+
+
+def most_jobs(repo: Repo) -> int:
+    """How many jobs may run at once: git config gzl.jobs, else two."""
+    return _count(repo, "gzl.jobs", DEFAULT_JOBS)
+
+
+def _count(repo: Repo, key: str, default: int) -> int:
+    value = repo.config(key)
+    if value is None:
+        return default
+    if not value.isdecimal() or int(value) < 1:
+        raise UserError(f"git config {key}: {value!r} is not a count from 1; `git config {key} {default}` mends it")
+    return int(value)
 
 
 def _wanted(pipeline: Pipeline, asked: Asked, where: str) -> tuple[str, ...]:
