@@ -1,4 +1,4 @@
-"""What keeping results costs: `python bench/notes.py [--quick]`.
+"""What keeping results costs: `python bench/notes.py [--quick] [JOBS…]`.
 
 For repositories with 1,000, 10,000 and 100,000 recorded jobs, each on a commit of its own, prints in one run: a note
 written by gzl (the tree, in process) beside `git notes add`, a whole job recorded (ledger, note, log, one ref
@@ -37,12 +37,17 @@ Cases = dict[str, Callable[[int], object]]
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="1,000 jobs and few rounds")
-    quick = parser.parse_args().quick
-    rounds = 5 if quick else 20
+    parser.add_argument("--quick", action="store_true", help="few rounds, and 1,000 jobs unless sizes are given")
+    parser.add_argument("sizes", metavar="JOBS", type=int, nargs="*", help="how many jobs a repository has")
+    options = parser.parse_args()
+    rounds = 5 if options.quick else 20
+    sizes = options.sizes or ((1_000,) if options.quick else (1_000, 10_000, 100_000))
     with tempfile.TemporaryDirectory(prefix="gzl-bench-") as folder:
         os.environ.update(environment(Path(folder) / "home"))
-        for size in (1_000,) if quick else (1_000, 10_000, 100_000):
+        # Compiled modules as an installed gzl has them, whatever the environment says, and none left in the checkout.
+        os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+        os.environ["PYTHONPYCACHEPREFIX"] = os.path.join(folder, "pycache")
+        for size in sizes:
             repo = repository(Path(folder) / str(size), name="bench")
             commits = _filled(repo, size)
             print(f"\n{size:,} jobs", flush=True)

@@ -20,6 +20,7 @@ from gzl.notes.index import open_index
 from gzl.records.index import Index
 
 _FORMAT = "--format=%H %T %h %s"
+_EVERYWHERE = ("--exclude=refs/gzl/*", "--exclude=refs/notes/*", "--exclude=refs/stash", "--all")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +44,8 @@ def command(app: App, revision: str | None, count: int, everywhere: bool, by_tim
     Starts from REV (a branch, a tag, any commit; default HEAD). Jobs that are still running are always shown.
     """
     repo = app.initialised
+    if everywhere and revision is not None:
+        raise UserError(f"--all: means every branch and tag, {escaped(revision)} too; leave one of the two away")
     with open_index(repo) as index:
         if by_time:
             return _show(app, index, [], _newest(repo, index, count), as_json=as_json)
@@ -69,7 +72,7 @@ def _show(
         return PASSED
     paper = Paper.of(app)
     width = find.id_width(index, records, find.unfinished(app.repo))
-    own = app.repo.config("gzl.writer")
+    own = app.repo.config("gzl.writer") if records else None
     for record in others:
         remark = f"commit {record.commit[:12]}"
         click.echo(job_line(record, paper, id_width=width, own=own, remark=remark))
@@ -84,14 +87,12 @@ def _show(
 
 
 def _log(repo: Repo, revision: str | None, count: int, *, everywhere: bool) -> list[_Commit]:
-    start = revision or ("HEAD" if repo.resolve("HEAD") is not None else None)
-    if start is None and not everywhere:
-        return []  # nothing is committed yet
-    branches = ["--branches", "--tags", "--remotes"] if everywhere else []
-    starts = [start] if start is not None else []
+    starts = _EVERYWHERE if everywhere else ("--end-of-options", revision or "HEAD")
     try:
-        printed = repo.git("log", "-z", f"-n{count}", _FORMAT, *branches, "--end-of-options", *starts, "--")
+        printed = repo.git("log", "-z", f"-n{count}", _FORMAT, *starts, "--")
     except CommandFailed as error:
+        if revision is None and repo.resolve("HEAD") is None:
+            return []  # nothing is committed yet
         raise UserError(f"{escaped(revision or 'HEAD')}: no such commit; `git branch -a` lists the branches") from error
     lines = (os.fsdecode(line).split(" ", 3) for line in printed.split(b"\0") if line)
     return [_Commit(*line) for line in lines]

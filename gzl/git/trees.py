@@ -51,6 +51,18 @@ def exists(repo: Repository, tree: Oid | None, path: str) -> bool:
     return _entry(repo, tree, path) is not None
 
 
+def folder(repo: Repository, tree: Oid | None, path: str) -> Oid | None:
+    """The tree at `path` in a tree, or None if there is no such folder."""
+    found = _entry(repo, tree, path)
+    return found.id if isinstance(found, Tree) else None
+
+
+def may_hold(repo: Repository, tree: Oid, mode: FileMode) -> bool:
+    """Whether a tree could have an entry of this mode, without parsing it: a yes may be wrong, a no never is."""
+    # A tree is "<octal mode> <name>\\0<binary id>" over and over (fsck.c, fsck_tree).
+    return b"%o " % mode in repo.read(tree)[1]
+
+
 def entries(repo: Repository, tree: Oid | None) -> dict[str, tuple[Oid, bool]]:
     """Name → (object id, whether it is a folder), of a tree."""
     if tree is None:
@@ -121,15 +133,11 @@ def _write(repo: Repository, base: Oid | None, changes: Mapping[str, Any]) -> Oi
     builder = repo.TreeBuilder() if base is None else repo.TreeBuilder(base)
     for name, change in changes.items():
         entry = builder.get(name)
+        inside = entry.id if entry is not None and entry.filemode == FileMode.TREE else None
         if isinstance(change, bytes):
             builder.insert(name, repo.create_blob(change), FileMode.BLOB)
-            continue
-        below = None
-        if change is not None:
-            folder = entry.id if entry is not None and entry.filemode == FileMode.TREE else None
-            below = _write(repo, folder, change)
-        if below is not None:
+        elif change is not None and (below := _write(repo, inside, change)) is not None:
             builder.insert(name, below, FileMode.TREE)
-        elif entry is not None:
+        elif entry is not None and (change is None or inside is not None):
             builder.remove(name)
     return builder.write() if len(builder) else None

@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterator, Mapping
 
 from pygit2 import Blob, Oid, Repository
+from pygit2.enums import FileMode
 
 from gzl.git import trees
 from gzl.notes.text import merged
@@ -90,11 +91,18 @@ def _places(commit: str) -> list[str]:
 
 
 def _elsewhere(repo: Repository, tree: Oid | None, folders: set[str] | None) -> Iterator[str]:
-    for name, (oid, folder) in trees.entries(repo, tree).items():
-        if not folder:
-            if commit_of(name):
-                yield name
-        elif len(name) == 2 and (folders is None or name in folders):
-            for below, (deeper, is_folder) in trees.entries(repo, oid).items():
-                if is_folder:
-                    yield from (p for p, _ in trees.walk(repo, deeper, f"{name}/{below}/") if commit_of(p))
+    if tree is None:
+        return
+    # Nearly always there is neither, and not parsing two trees of some hundred entries saves a third of a write.
+    if trees.may_hold(repo, tree, FileMode.BLOB):
+        yield from (name for name, (_, below) in trees.entries(repo, tree).items() if not below and commit_of(name))
+    for name in sorted(folders if folders is not None else trees.entries(repo, tree)):
+        folder = trees.folder(repo, tree, name)
+        if len(name) == 2 and folder is not None and trees.may_hold(repo, folder, FileMode.TREE):
+            yield from (place for place in _deeper(repo, folder, name) if commit_of(place))
+
+
+def _deeper(repo: Repository, folder: Oid, name: str) -> Iterator[str]:
+    for below, (oid, is_folder) in trees.entries(repo, folder).items():
+        if is_folder:
+            yield from (place for place, _ in trees.walk(repo, oid, f"{name}/{below}/"))
