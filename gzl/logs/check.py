@@ -1,12 +1,29 @@
 """The part of `gzl fsck` that is about logs: does what the records say of them hold?"""
 
 import hashlib
+import itertools
+import zlib
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 
+from gzl.git import blobs
 from gzl.git.repo import Repo
 from gzl.logs import store
 from gzl.model.ids import job_month
 from gzl.model.record import JobRecord, LogRef
+from gzl.model.refs import job_path
+
+
+@dataclass(frozen=True, slots=True)
+class _Log:
+    record: JobRecord
+    stage: str
+    attempt: int
+    said: LogRef
+
+    @property
+    def path(self) -> str:
+        return f"{job_path(self.record.id)}/{store.name(self.stage, self.attempt)}"
 
 
 def problems(repo: Repo, own: str, records: Iterable[JobRecord]) -> Iterator[str]:
@@ -14,36 +31,48 @@ def problems(repo: Repo, own: str, records: Iterable[JobRecord]) -> Iterator[str
 
     Only the logs of `own` can be expected here as files; a month of anybody's whose ref is gone was dropped on purpose.
     """
-    months: dict[str, bool] = {}
-    for record in records:
-        month = job_month(record.id)
-        if month not in months:
-            months[month] = bool(store.month_refs(repo, month))
-        for stage, attempt, log in _logs(record):
-            wrong = _wrong(repo, record, stage, attempt, log, here=record.writer == own, month_kept=months[month])
-            if wrong:
-                yield f"{record.id}/{stage}: the log of attempt {attempt} {wrong}; run the job again to have one"
+    for batch in blobs.batched(log for record in records for log in _logs(record)):
+        in_refs = [log for log in batch if log.said.store == "ref"]
+        wrong = [*((log, _wrong_file(repo, own, log)) for log in batch if log.said.store == "file"),
+                 *zip(in_refs, _wrong_in_refs(repo, in_refs), strict=True)]  # fmt: skip
+        for log, what in wrong:
+            if what is not None:
+                yield f"{log.record.id}/{log.stage}: the log of attempt {log.attempt} {what}; run the job again for one"
 
 
-def _logs(record: JobRecord) -> Iterator[tuple[str, int, LogRef]]:
+def _logs(record: JobRecord) -> Iterator[_Log]:
     for name, stage in record.stages.items():
         for attempt in stage.attempts:
             if attempt.log is not None:
-                yield name, attempt.number, attempt.log
+                yield _Log(record, name, attempt.number, attempt.log)
 
 
-def _wrong(
-    repo: Repo, record: JobRecord, stage: str, attempt: int, log: LogRef, *, here: bool, month_kept: bool
-) -> str | None:
-    if log.store == "file":
-        path = store.file_path(repo, log.sha256)
-        if not path.exists():
-            return f"is missing: {path}" if here else None
-        with path.open("rb") as file:
-            return None if hashlib.file_digest(file, "sha256").hexdigest() == log.sha256 else f"was changed: {path}"
-    if not month_kept:
+def _wrong_file(repo: Repo, own: str, log: _Log) -> str | None:
+    path = store.file_path(repo, log.said.sha256)
+    if not path.exists():
+        return f"is missing: {path}" if log.record.writer == own else None
+    with path.open("rb") as file:
+        return None if hashlib.file_digest(file, "sha256").hexdigest() == log.said.sha256 else f"was changed: {path}"
+
+
+def _wrong_in_refs(repo: Repo, logs: list[_Log]) -> Iterator[str | None]:
+    months = {job_month(log.record.id) for log in logs}
+    refs = {month: store.month_refs(repo, month) for month in months}
+    places = [[f"{ref}:{log.path}" for ref in refs[job_month(log.record.id)]] for log in logs]
+    found = blobs.read(repo, [place for some in places for place in some])
+    for log, some in zip(logs, places, strict=True):
+        held = [data for data in itertools.islice(found, len(some)) if data is not None]
+        yield _wrong(log, held) if some else None
+
+
+def _wrong(log: _Log, held: list[bytes]) -> str | None:
+    if any(_digest(data) == log.said.sha256 for data in held):
         return None
-    found = [hashlib.sha256(data).hexdigest() for data in store.candidates(repo, record, stage, attempt)]
-    if log.sha256 in found:
-        return None
-    return "has other bytes than its digest says" if found else "is missing from the log ref of its month"
+    return "has other bytes than its digest says" if held else "is missing from the log ref of its month"
+
+
+def _digest(data: bytes) -> str:
+    try:
+        return hashlib.sha256(store.decompressed(data)).hexdigest()
+    except zlib.error:
+        return "not compressed"

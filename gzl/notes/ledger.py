@@ -9,16 +9,14 @@ All of it goes through git's plumbing, without importing pygit2: reading a hundr
 processes, finding that there are none takes one.
 """
 
-import itertools
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TypeVar
 
 from gzl.errors import UserError
+from gzl.git import blobs
 from gzl.git.refs import read
 from gzl.git.repo import Repo
-from gzl.kit.proc import CommandFailed
 from gzl.model.ids import is_job_id
 from gzl.model.record import Attempt, JobRecord, StageResult, from_json
 from gzl.model.refs import decode, job_path
@@ -29,8 +27,6 @@ _LEDGER = re.compile(r"(?:refs/gzl/ledger|refs/gzl/remotes/(?P<remote>[^/]+)/led
 _OBJECT_ID = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?\Z")
 _SHA256 = re.compile(r"[0-9a-f]{64}\Z")
 _LATEST = 253402300800  # the year 10000, in seconds since the epoch: what time.gmtime and people can read
-_Item = TypeVar("_Item")
-_BATCH = 2000  # records in one git process: 2 to 20 MB of output
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +71,7 @@ def read_job(repo: Repo, job: str) -> JobRecord | None:
     found = [(writer_of(ref), oid) for ref, oid in heads(repo).items()]
     path = f"{job_path(job)}/job.json"
     records = []
-    for (writer, _), data in zip(found, blobs(repo, [f"{oid}:{path}" for _, oid in found]), strict=True):
+    for (writer, _), data in zip(found, blobs.read(repo, [f"{oid}:{path}" for _, oid in found]), strict=True):
         if data is not None and (record := valid_or_none(Entry(path, data))) is not None:
             records.append((record.writer != writer, writer, record))
     return min(records, key=lambda found: found[:2])[2] if records else None
@@ -121,21 +117,6 @@ def valid(entry: Entry) -> JobRecord | None:
     if problem:
         raise UserError(f"{entry.path}: {problem}")
     return record
-
-
-def blobs(repo: Repo, names: Iterable[str]) -> Iterator[bytes | None]:
-    """The bytes of each object (git-cat-file(1), `--batch`), in order; None for one that there is not."""
-    for batch in _batched(names):
-        yield from _parsed(repo.git("cat-file", "--batch", stdin="\n".join([*batch, ""]).encode()))
-
-
-def has_commit(repo: Repo, oid: str) -> bool:
-    """Whether the repository has this object."""
-    try:
-        repo.git("cat-file", "-e", oid)
-    except CommandFailed:
-        return False
-    return True
 
 
 def _problem(record: JobRecord, path: str) -> str | None:
@@ -199,27 +180,7 @@ def _differing(printed: bytes) -> Iterator[_File]:
 
 
 def _with_data(repo: Repo, files: Iterator[_File]) -> Iterator[Entry]:
-    for batch in _batched(files):
-        data = iter(blobs(repo, [file.blob for file in batch if file.blob is not None]))
+    for batch in blobs.batched(files):
+        data = iter(blobs.read(repo, [file.blob for file in batch if file.blob is not None]))
         for file in batch:
             yield Entry(file.path, None if file.blob is None else next(data), file.replaced)
-
-
-def _batched(items: Iterable[_Item]) -> Iterator[list[_Item]]:
-    iterator = iter(items)
-    while batch := list(itertools.islice(iterator, _BATCH)):
-        yield batch
-
-
-def _parsed(printed: bytes) -> Iterator[bytes | None]:
-    at = 0
-    while at < len(printed):
-        end = printed.index(b"\n", at)
-        words = printed[at:end].rsplit(b" ", 2)
-        at = end + 1
-        if len(words) == 3 and words[2].isdigit():
-            size = int(words[2])
-            yield printed[at : at + size]
-            at += size + 1
-        else:
-            yield None
