@@ -4,18 +4,25 @@ Only what lies on the way to a changed file is read and written, so that a chang
 a small one. The caller moves a ref to the result (`gzl.git.refs`).
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pygit2
 from pygit2 import Oid, Repository, Signature, Tree
 from pygit2.enums import FileMode, Option
 
-from gzl.errors import UserError
+from gzl.errors import TransientError, UserError
 
 Files = Mapping[str, bytes | None]
 """Path → new content; None removes the file."""
+
+_Result = TypeVar("_Result")
+
+UNSETTLED = (pygit2.GitError, KeyError, OSError)
+"""What libgit2 raises while a `git gc` removes the folder that it was about to write in, or the file that it was about
+to read (twice in 2,100 records beside 130 runs of gc). Opened again, the object database is whole."""
 
 # git has already decided that this repository may be used (`gzl.git.repo.open_repo`), and knows `safe.directory` from
 # places where libgit2 does not look ($GIT_CONFIG_GLOBAL, the command line).
@@ -33,6 +40,17 @@ def open(common_dir: Path) -> Repository:
                 "results here; `git init --object-format=sha1` makes one where it can"
             ) from error
         raise UserError(f"{common_dir}: cannot be read: {error}; `git fsck` tells more") from error
+
+
+def again(common_dir: Path, action: Callable[[Repository], _Result]) -> _Result:
+    """What `action` gives for the object database, tried again where a gc got in its way."""
+    for pause in (0.0, 0.01, 0.05, 0.2, 0.5):
+        try:
+            return action(open(common_dir))
+        except UNSETTLED as error:
+            trouble = error
+            time.sleep(pause)
+    raise TransientError(f"{common_dir}: {trouble}; `git fsck` tells more if it stays so") from trouble
 
 
 def write_files(repo: Repository, base: Oid | None, files: Files) -> Oid:

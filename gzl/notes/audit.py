@@ -42,9 +42,13 @@ class Difference:
 
 def differences(repo: Repo, held: Iterable[Held], trusted: frozenset[str] | None) -> list[Difference]:
     """The notes of this clone's own jobs that differ from what the ledgers say."""
-    objects = trees.open(repo.common_dir)
-    tree = trees.tree_of(objects, trees.tip(objects, notes_ref(objects)))
-    return list(_differences(objects, tree, _Sayings.of(repo, objects, held, trusted)))
+    everything = list(held)
+
+    def compare(objects: Repository) -> list[Difference]:
+        tree = trees.tree_of(objects, trees.tip(objects, notes_ref(objects)))
+        return list(_differences(objects, tree, _Sayings.of(repo, objects, everything, trusted)))
+
+    return trees.again(repo.common_dir, compare)
 
 
 def misplaced(repo: Repo) -> list[tuple[str, bool]]:
@@ -62,26 +66,31 @@ def mend(repo: Repo, read_held: Callable[[], list[Held]], trusted: frozenset[str
 
     `read_held` is called under the store's lock: a job that is recorded meanwhile must not lose its lines.
     """
-    objects = trees.open(repo.common_dir)
     with locked(repo.layout.store_lock):
-        ref = notes_ref(objects)
-        tip = trees.tip(objects, ref)
-        before = trees.tree_of(objects, tip)
-        tree = fanout.normal(objects, before)
-        sayings = _Sayings.of(repo, objects, read_held(), trusted)
-        tree = fanout.write(objects, tree, {d.commit: d.text for d in _differences(objects, tree, sayings)})
-        if tree != before:
-            when = max((h.record.finished or h.record.created for h in sayings.held), default=0.0)
-            parents = [tip] if tip is not None else []
-            new = trees.commit(objects, tree, parents, author=author, time=when, message="Mended by gzl fsck\n")
-            transaction(repo, [RefUpdate(ref, str(new), None if tip is None else str(tip))])
+        held = read_held()
+        transaction(repo, trees.again(repo.common_dir, lambda o: list(_mended(repo, o, held, trusted, author))))
+
+
+def _mended(
+    repo: Repo, objects: Repository, held: list[Held], trusted: frozenset[str] | None, author: str
+) -> Iterator[RefUpdate]:
+    ref = notes_ref(objects)
+    tip = trees.tip(objects, ref)
+    before = trees.tree_of(objects, tip)
+    tree = fanout.normal(objects, before)
+    sayings = _Sayings.of(repo, objects, held, trusted)
+    tree = fanout.write(objects, tree, {d.commit: d.text for d in _differences(objects, tree, sayings)})
+    if tree != before:
+        when = max((one.record.finished or one.record.created for one in held), default=0.0)
+        parents = [tip] if tip is not None else []
+        new = trees.commit(objects, tree, parents, author=author, time=when, message="Mended by gzl fsck\n")
+        yield RefUpdate(ref, str(new), None if tip is None else str(tip))
 
 
 @dataclass(frozen=True, slots=True)
 class _Sayings:
     """What may stand in notes, and what must: commit → lines."""
 
-    held: list[Held]
     must: Mapping[str, set[bytes]]
     may: Mapping[str, set[bytes]]
 
@@ -90,14 +99,14 @@ class _Sayings:
         everything = list(held)
         ours = [one for one in everything if trusted is None or one.ledger in trusted]
         if trees.tip(objects, names.SERVER) is not None:
-            return cls(everything, _lines(ours), {})
+            return cls(_lines(ours), {})
         may = _lines(everything)
         for ref in read(repo, "refs/gzl/remotes"):
             if ref.endswith("/notes/gzl"):
                 tree = trees.tree_of(objects, trees.tip(objects, ref))
                 for commit, blob in fanout.notes(objects, tree):
                     may.setdefault(commit, set()).update(fanout.text_of(objects, blob).split(b"\n"))
-        return cls(everything, _lines(ours), may)
+        return cls(_lines(ours), may)
 
 
 def _lines(held: Iterable[Held]) -> dict[str, set[bytes]]:

@@ -5,8 +5,7 @@ show in a plain `git log` through `notes.displayRef`. All of it is git configura
 the byte: what `configure` added is listed under `gzl.followAdded`, so that a value the user had before stays.
 """
 
-from gzl.git import trees
-from gzl.git.refs import RefUpdate, transaction
+from gzl.git.refs import RefUpdate, read, transaction
 from gzl.git.repo import Repo
 from gzl.kit.fs import locked
 from gzl.kit.proc import run, transport
@@ -71,13 +70,12 @@ def unconfigure(repo: Repo) -> None:
 
 
 def _carry_notes(repo: Repo, source: str, target: str) -> None:
-    objects = trees.open(repo.common_dir)
     repo.layout.root.mkdir(exist_ok=True)
     with locked(repo.layout.store_lock):
-        theirs, ours = trees.tip(objects, source), trees.tip(objects, target)
-        if theirs is not None:
-            merged = merge.notes(objects, ours, theirs, repo.config("gzl.writer") or "gzl")
-            transaction(repo, [RefUpdate(target, str(merged), None if ours is None else str(ours))])
+        held = read(repo, source, target)
+        if source in held:
+            merged = merge.notes(repo, held.get(target), held[source], repo.config("gzl.writer") or "gzl")
+            transaction(repo, [RefUpdate(target, merged, held.get(target))])
 
 
 def _values(repo: Repo, key: str) -> list[str]:

@@ -11,6 +11,7 @@ from pygit2 import Oid, Repository
 from pygit2.enums import FileMode
 
 from gzl.git import trees
+from gzl.git.repo import Repo
 from gzl.notes import fanout
 from gzl.notes.text import merged
 
@@ -33,11 +34,16 @@ class _Three:
         return self.theirs if self.ours in (self.base, self.theirs) else self.ours
 
 
-def notes(repo: Repository, ours: Oid | None, theirs: Oid, author: str) -> Oid:
-    """The commit that holds both versions: one of the two where it already does, else a new one with both as parents,
-    so that a push of it is a fast-forward. No ref moves."""
+def notes(repo: Repo, ours: str | None, theirs: str, author: str) -> str:
+    """The commit (in hex, as are `ours` and `theirs`) that holds both versions: one of the two where it already does,
+    else a new one with both as parents, so that a push of it is a fast-forward. No ref moves."""
     if ours is None or ours == theirs:
         return theirs
+    one, other = Oid(hex=ours), Oid(hex=theirs)
+    return str(trees.again(repo.common_dir, lambda objects: _notes(objects, one, other, author)))
+
+
+def _notes(repo: Repository, ours: Oid, theirs: Oid, author: str) -> Oid:
     base = repo.merge_base(ours, theirs)
     if base == theirs:
         return ours

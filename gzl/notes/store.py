@@ -6,6 +6,7 @@ What may happen, and why nothing is lost:
   a thousand retries for 400 notes of 8 writers.
 - Others move the notes ref without asking for the lock (`git notes add`, a fetch that mirrors): the transaction then
   changes nothing, and is made again from what is there now.
+- `git gc` packs and removes what libgit2 is about to read: then, too, it is made again.
 - A process is killed at any instant: before the transaction only unreachable objects exist; after it everything is
   there. Recording the same job again finds it in the ledger, and changes nothing.
 - An agent that lost its lease (`still_mine`) is refused under the same lock in which the other one records.
@@ -44,19 +45,20 @@ def notes_ref(repo: Repository) -> str:
 def seed(repo: Repo, own: str, server: bool) -> None:
     """Make the refs that results go to, where they do not exist: compare-and-swap needs something to compare with."""
     repo.layout.root.mkdir(exist_ok=True)
-    objects = trees.open(repo.common_dir)
     with locked(repo.layout.store_lock):
-        updates = [
-            RefUpdate(ref, str(_commit(objects, trees.write_files(objects, None, {}), [], own, 0, message)), None)
-            for ref, message in (
-                (names.ledger(own), f"Ledger of {own}"),
-                (notes_ref(objects), "Notes of gzl"),
-            )
-            if trees.tip(objects, ref) is None
-        ]
-        if server and trees.tip(objects, names.SERVER) is None:
-            updates.append(RefUpdate(names.SERVER, str(objects.create_blob(f"{own}\n".encode())), None))
-        transaction(repo, updates)
+        transaction(repo, trees.again(repo.common_dir, lambda objects: _seeds(objects, own, server)))
+
+
+def _seeds(objects: Repository, own: str, server: bool) -> list[RefUpdate]:
+    wanted = ((names.ledger(own), f"Ledger of {own}"), (notes_ref(objects), "Notes of gzl"))
+    updates = [
+        RefUpdate(ref, str(_commit(objects, trees.write_files(objects, None, {}), [], own, 0, message)), None)
+        for ref, message in wanted
+        if trees.tip(objects, ref) is None
+    ]
+    if server and trees.tip(objects, names.SERVER) is None:
+        updates.append(RefUpdate(names.SERVER, str(objects.create_blob(f"{own}\n".encode())), None))
+    return updates
 
 
 def record(
@@ -88,30 +90,41 @@ def record_all(
     still_mine: Callable[[], bool] | None = None,
 ) -> list[JobRecord]:
     """Record several jobs in one commit of each ref, as `record` does one; gives those that were new."""
-    objects = trees.open(repo.common_dir)
+    trouble: Exception | None = None
     with locked(repo.layout.store_lock):
         for pause in _pauses():
             if still_mine is not None and not still_mine():
                 raise StaleLease(f"{jobs[0].id}: another agent has taken this job over")
-            ledger = _own_ledger(repo, objects, own)
-            new = [job for job in jobs if not _has(objects, ledger, job.id)]
-            if not new:
-                return []
             try:
-                transaction(repo, [*_updates(objects, ledger, new, logs or {}), *refs])
+                return _try_to_record(repo, own, jobs, logs or {}, refs)
             except RefChanged as error:
                 if error.name in {update.name for update in refs}:
                     raise  # what the caller expected does not hold: it has to decide again
-                time.sleep(pause)
-                continue
-            return new
-    raise TransientError(f"{ledger}: other processes keep changing it; try again")
+                trouble = error
+            except trees.UNSETTLED as error:
+                trouble = error
+            time.sleep(pause)
+    raise TransientError(f"{repo.common_dir}: cannot record {jobs[0].id}: {trouble}; try again") from trouble
+
+
+def _try_to_record(
+    repo: Repo,
+    own: str,
+    jobs: Sequence[JobRecord],
+    logs: Mapping[str, Mapping[str, bytes]],
+    refs: Sequence[RefUpdate],
+) -> list[JobRecord]:
+    objects = trees.open(repo.common_dir)
+    ledger = _own_ledger(repo, objects, own)
+    new = [job for job in jobs if not _has(objects, ledger, job.id)]
+    if new:
+        transaction(repo, [*_updates(objects, ledger, new, logs), *refs])
+    return new
 
 
 def recorded(repo: Repo, own: str, job: str) -> bool:
     """Whether the writer's ledger has the job."""
-    objects = trees.open(repo.common_dir)
-    return _has(objects, _own_ledger(repo, objects, own), job)
+    return trees.again(repo.common_dir, lambda objects: _has(objects, _own_ledger(repo, objects, own), job))
 
 
 def _pauses() -> Iterator[float]:

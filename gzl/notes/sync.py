@@ -17,7 +17,6 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from gzl.errors import TransientError, UserError
-from gzl.git import trees
 from gzl.git.refs import ANY, RefUpdate, read, transaction
 from gzl.git.repo import Repo
 from gzl.kit.fs import locked, try_lock
@@ -211,18 +210,17 @@ def _own_refs(repo: Repo) -> Iterator[str]:
 
 def _merged_notes(repo: Repo, remote: str) -> str:
     """Merge the remote's notes into this clone's, and give the merge's commit."""
-    objects = trees.open(repo.common_dir)
+    mine = names.NOTES_LOCAL if follow.followed(repo) else names.NOTES
     with locked(repo.layout.store_lock):
-        mine = names.NOTES_LOCAL if follow.followed(repo) else names.NOTES
-        ours, theirs = trees.tip(objects, mine), trees.tip(objects, _fetched_notes(remote))
-        if theirs is None:
-            if ours is None:
-                raise UserError(f"{mine}: does not exist; `gzl init` makes it")
-            return str(ours)
-        merged = merge.notes(objects, ours, theirs, writer.own(repo))
+        held = read(repo, mine, _fetched_notes(remote))
+        ours, theirs = held.get(mine), held.get(_fetched_notes(remote))
+        if theirs is None and ours is None:
+            raise UserError(f"{mine}: does not exist; `gzl init` makes it")
+        merged = ours if theirs is None else merge.notes(repo, ours, theirs, writer.own(repo))
+        assert merged is not None
         if merged != ours:
-            transaction(repo, [RefUpdate(mine, str(merged), None if ours is None else str(ours))])
-        return str(merged)
+            transaction(repo, [RefUpdate(mine, merged, ours)])
+        return merged
 
 
 class _Refused(Exception):

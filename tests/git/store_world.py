@@ -19,7 +19,7 @@ T0 = 1_790_000_000.0  # a time that all made-up jobs are near
 def git(where: Path, *args: str, ok: bool = True, stdin: str = "") -> str:
     done = subprocess.run(
         ["git", "-C", os.fspath(where), *args],
-        capture_output=True, text=True, errors="surrogateescape", input=stdin, check=False, timeout=60,
+        capture_output=True, text=True, errors="surrogateescape", input=stdin, check=False, timeout=600,
     )  # fmt: skip
     assert not ok or done.returncode == 0, f"{args}: {done.stderr}"
     return done.stdout.strip()

@@ -125,6 +125,27 @@ def test_32_processes_lose_nothing(repo: Repo) -> None:
     git(work, "fsck", "--strict")
 
 
+def test_a_gc_beside_it_loses_nothing(repo: Repo) -> None:
+    work = repo.worktree
+    assert work is not None
+    stop = threading.Event()
+
+    def collect() -> None:
+        while not stop.is_set():
+            git(work, "gc", "--quiet", ok=False)
+
+    collecting = threading.Thread(target=collect)
+    collecting.start()
+    try:
+        for number in range(60):
+            assert store.record(repo, "me", job(number, "me", f"{number % 7:040x}"))
+    finally:
+        stop.set()
+        collecting.join()
+    assert len(git(work, "ls-tree", "-r", "--name-only", "refs/gzl/ledger/me").splitlines()) == 60
+    git(work, "fsck", "--strict")
+
+
 def test_worktrees_bare_and_odd_folders(tmp_path: Path, repo: Repo) -> None:
     work = repo.worktree
     assert work is not None
