@@ -1,22 +1,18 @@
-"""What hooks cost: `python bench/hooks.py [--quick]`.
+"""What hooks cost: pushes to a local bare repository and empty commits, with gzl's hooks, other tools', and none.
 
-In one run, each round does every case once, so that a busy moment of the machine meets all of them; medians and ratios
-over plain git are printed. The manager is idle and alive: a process with a pid file, and its FIFO.
+The manager is idle and alive: a process with a pid file, and its FIFO.
 """
 
-import argparse
 import os
 import shutil
-import statistics
 import subprocess
 import sys
-import tempfile
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path[:0] = [os.fspath(ROOT), os.fspath(ROOT / "tests")]
+from common import ROOT, Machine, Table, compare, in_turns, python_packages, timed
+
+sys.path[:0] = [os.fspath(ROOT / "tests")]
 
 from hook_world import World, make_world  # noqa: E402
 
@@ -28,44 +24,39 @@ WANTED = "on push: t\non commit: t\nt:\n    true\n"
 UNWANTED = "on push: t\n\nt:\n" + "    make something of this and that\n" * 20
 LONG = "on push: t\n\nt:\n" + "    make something of this and that\n" * 500
 BUDGETS = {"push, gzl": 1.3, "commit, gzl, no rule wants it": 1.5, "commit, gzl, an event": 1.5}
+TOOLS = {
+    "pre-commit": ["pre-commit", "install", "-t", "pre-commit"],
+    "lefthook": ["lefthook", "install"],
+    "husky": ["husky"],
+}
+Cases = dict[str, Callable[[int], None]]
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="few rounds, and no tools from registries")
-    quick = parser.parse_args().quick
-    rounds = 10 if quick else 60
-    with tempfile.TemporaryDirectory(prefix="gzl-bench-") as folder:
-        world = make_world(Path(folder) / "world")
-        manager = subprocess.Popen(["sleep", "3600"])
-        try:
-            tools = None if quick else _tools(Path(folder) / "tools")
-            _table("push of one commit to a local bare repository", _pushes(world, manager.pid), rounds)
-            _table("push of 500 new branches", _branches(world, manager.pid), 3 if quick else 10)
-            _table("empty commit", _commits(world, manager.pid, tools), rounds)
-            _table("gzl's own look at its hooks, all being well", _heals(world), rounds)
-        finally:
-            manager.kill()
-            manager.wait()
+def tables(machine: Machine) -> Iterator[Table]:
+    """A table each for pushes, large pushes, commits, and gzl's look at its own hooks."""
+    rounds = machine.rounds(60, 10)
+    world = make_world(machine.folder / "hooks")
+    pid = machine.start("sleep", "3600", log=machine.folder / "sleep.log").pid
+    path, missing = _tools(machine)
+    yield _table("push of one commit to a local bare repository", _pushes(world, pid), rounds)
+    yield _table("push of 500 new branches", _branches(world, pid), machine.rounds(10))
+    yield _table("empty commit", _commits(world, pid, path, missing), rounds, missing)
+    yield _table("gzl's own look at its hooks, all being well", _heals(world), rounds)
 
 
-def _table(title: str, cases: dict[str, Callable[[int], None]], rounds: int) -> None:
-    times: dict[str, list[float]] = {name: [] for name in cases}
-    for number in range(rounds + 2):
-        for name, case in cases.items():
-            begun = time.perf_counter()
-            case(number)
-            if number >= 2:  # the first ones warm caches
-                times[name].append(time.perf_counter() - begun)
-    base = statistics.median(next(iter(times.values())))
-    print(f"\n{title} ({rounds} rounds)")
-    for name, measured in times.items():
-        median = statistics.median(measured)
-        budget = f"  budget {BUDGETS[name]}×" if name in BUDGETS else ""
-        print(f"  {name:34} {median * 1000:8.1f} ms  {median / base:5.2f}×{budget}")
+def _table(title: str, cases: Cases, rounds: int, missing: dict[str, str] | None = None) -> Table:
+    contestants = {name: _timed_by_round(case) for name, case in cases.items()}
+    timings = in_turns(contestants, rounds)
+    absent = {f"commit, {tool}": why for tool, why in (missing or {}).items()}
+    return Table(f"{title}, {rounds} rounds", list(compare(timings, next(iter(cases)), BUDGETS, absent)))
 
 
-def _pushes(world: World, manager: int) -> dict[str, Callable[[int], None]]:
+def _timed_by_round(case: Callable[[int], None]) -> Callable[[], float]:
+    numbers = iter(range(1_000_000))
+    return lambda: timed(lambda: case(next(numbers)))
+
+
+def _pushes(world: World, manager: int) -> Cases:
     cases = {}
     for name in ("push, plain git", "push, gzl"):
         server = _server(world, name, manager if "gzl" in name else None)
@@ -85,7 +76,7 @@ def _push_of(world: World, work: Path) -> Callable[[int], None]:
     return push
 
 
-def _branches(world: World, manager: int) -> dict[str, Callable[[int], None]]:
+def _branches(world: World, manager: int) -> Cases:
     cases = {}
     for name in ("500 branches, plain git", "500 branches, gzl"):
         server = _server(world, name, manager if "gzl" in name else None)
@@ -102,7 +93,7 @@ def _branches_of(world: World, work: Path) -> Callable[[int], None]:
     return push
 
 
-def _commits(world: World, manager: int, tools: Path | None) -> dict[str, Callable[[int], None]]:
+def _commits(world: World, manager: int, path: str, missing: dict[str, str]) -> Cases:
     cases = {"commit, plain git": _commit_of(world, _tree(world, "plain", WANTED))}
     for name, gzlfile in (
         ("commit, gzl, no rule wants it", UNWANTED),
@@ -112,14 +103,9 @@ def _commits(world: World, manager: int, tools: Path | None) -> dict[str, Callab
         tree = _tree(world, name, gzlfile)
         _manage(world.install(tree, server=False), manager)
         cases[name] = _commit_of(world, tree)
-    if tools is None:
-        return cases
-    path = f"{tools / 'venv/bin'}:{tools / 'node_modules/.bin'}:{world.env['PATH']}"
-    for tool, command in (
-        ("pre-commit", ["pre-commit", "install", "-t", "pre-commit"]),
-        ("lefthook", ["lefthook", "install"]),
-        ("husky", ["husky"]),
-    ):
+    for tool, command in TOOLS.items():
+        if tool in missing:
+            continue
         for beside in ("", " and gzl"):
             tree = _tree(world, f"{tool}{beside}", WANTED)
             (tree / ".pre-commit-config.yaml").write_text("repos: []\n")
@@ -133,7 +119,7 @@ def _commits(world: World, manager: int, tools: Path | None) -> dict[str, Callab
     return cases
 
 
-def _heals(world: World) -> dict[str, Callable[[int], None]]:
+def _heals(world: World) -> Cases:
     repo = world.client("healed")
     return {"one `git config --get`": lambda _: _ask(repo), "heal": lambda _: _heal(repo)}
 
@@ -180,19 +166,17 @@ def _quiet(world: World, directory: Path, *argv: str, path: str = "") -> None:
     )
 
 
-def _tools(folder: Path) -> Path | None:
-    if shutil.which("npm") is None:
-        print("no npm on this machine: pre-commit, lefthook and husky are left out")
-        return None
-    folder.mkdir()
-    for argv in (
-        [sys.executable, "-m", "venv", "venv"],
-        ["venv/bin/pip", "install", "--quiet", "--disable-pip-version-check", "pre-commit>=4,<5"],
-        ["npm", "install", "--no-fund", "--no-audit", "--silent", "husky@9", "lefthook@2"],
-    ):
-        subprocess.run(argv, cwd=folder, check=True)
-    return folder
-
-
-if __name__ == "__main__":
-    main()
+def _tools(machine: Machine) -> tuple[str, dict[str, str]]:
+    """The PATH on which other hook managers are, and why those that are not there are missing."""
+    bin_folder, missing = python_packages(machine, "pre-commit>=4,<5")
+    missing = {package.partition(">")[0]: why for package, why in missing.items()}
+    modules = machine.folder / "peers"
+    for tool, package in {"husky": "husky@9", "lefthook": "lefthook@2"}.items():
+        if shutil.which("npm") is None:
+            missing[tool] = "this machine has no npm to install it with"
+            continue
+        try:
+            machine.run("npm", "install", "--no-fund", "--no-audit", "--silent", package, cwd=modules)
+        except RuntimeError as error:
+            missing[tool] = f"npm install {package} failed: {str(error).splitlines()[-1]}"
+    return f"{bin_folder}:{modules}/node_modules/.bin:{machine.env['PATH']}", missing

@@ -1,27 +1,20 @@
-"""What keeping results costs: `python bench/notes.py [--quick] [JOBS…]`.
+"""What keeping results costs, with 1,000, 10,000 and 100,000 jobs recorded, each on a commit of its own.
 
-For repositories with 1,000, 10,000 and 100,000 recorded jobs, each on a commit of its own, prints in one run: a note
-written by gzl (the tree, in process) beside `git notes add`, a whole job recorded (ledger, note, log, one ref
-transaction), reading the notes with `git log`, `gzl list`, and filling the index. Medians, and ratios over the first
-line of each table. Every round does every case once, so that a busy moment of the machine meets all of them.
+A note written by gzl (the tree, in process) beside `git notes add`, a whole job recorded (ledger, note, log, one ref
+transaction), reading the notes with `git log`, `gzl list`, `gzl show`, and filling the index.
 """
 
-import argparse
 import os
-import statistics
 import subprocess
 import sys
-import tempfile
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
-from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path[:0] = [os.fspath(ROOT), os.fspath(ROOT / "tests"), os.fspath(ROOT / "tests" / "git")]
+from common import ROOT, Machine, Row, Table, compare, duration, in_turns, timed
+
+sys.path[:0] = [os.fspath(ROOT / "tests"), os.fspath(ROOT / "tests" / "git")]
 
 from store_world import T0, git, job, repository  # noqa: E402
-from world import environment  # noqa: E402
 
 from gzl.git import trees  # noqa: E402
 from gzl.git.repo import Repo  # noqa: E402
@@ -30,48 +23,43 @@ from gzl.model.record import JobRecord  # noqa: E402
 from gzl.notes import fanout, store, text  # noqa: E402
 from gzl.notes.index import rebuild  # noqa: E402
 
-GZL = os.fspath(Path(sys.executable).parent / "gzl")
-BUDGETS = {"note, gzl": 0.005, "gzl list": 0.2}
+LARGEST = 100_000  # jobs: what the budgets are for
+LIMITS = {"a note, by gzl in process": 0.005, "gzl list": 0.2}  # seconds
+RATIOS = {"git log -1000 --notes=gzl": 2.5}
 Cases = dict[str, Callable[[int], object]]
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="few rounds, and 1,000 jobs unless sizes are given")
-    parser.add_argument("sizes", metavar="JOBS", type=int, nargs="*", help="how many jobs a repository has")
-    options = parser.parse_args()
-    rounds = 5 if options.quick else 20
-    sizes = options.sizes or ((1_000,) if options.quick else (1_000, 10_000, 100_000))
-    with tempfile.TemporaryDirectory(prefix="gzl-bench-") as folder:
-        os.environ.update(environment(Path(folder) / "home"))
-        # Compiled modules as an installed gzl has them, whatever the environment says, and none left in the checkout.
-        os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
-        os.environ["PYTHONPYCACHEPREFIX"] = os.path.join(folder, "pycache")
-        for size in sizes:
-            repo = repository(Path(folder) / str(size), name="bench")
-            commits = _filled(repo, size)
-            print(f"\n{size:,} jobs", flush=True)
-            begun = time.perf_counter()
-            rebuild(repo).close()
-            print(f"  {'index filled from nothing':34} {time.perf_counter() - begun:9.3f} s")
-            _table(_writes(repo, commits), rounds)
-            _table(_reads(repo), rounds)
+def tables(machine: Machine) -> Iterator[Table]:
+    """Two tables for each size, writing and reading."""
+    rounds = machine.rounds(20, 5)
+    for size in (1_000,) if machine.quick else (1_000, 10_000, LARGEST):
+        repo = repository(machine.folder / f"notes-{size}", name="bench")
+        commits = _filled(repo, size)
+        filled = timed(lambda repo=repo: rebuild(repo).close())
+        writes = list(_rows(_writes(repo, commits), rounds, size))
+        yield Table(f"results written, {size:,} jobs, {rounds} rounds", writes)
+        reads = list(_rows(_reads(repo), rounds, size))
+        yield Table(
+            f"results read, {size:,} jobs, {rounds} rounds",
+            [*reads, Row("the index filled from nothing", duration(filled))],
+        )
 
 
-def _table(cases: Cases, rounds: int) -> None:
-    times: dict[str, list[float]] = {name: [] for name in cases}
-    for number in range(rounds + 1):
-        for name, case in cases.items():
-            begun = time.perf_counter()
-            case(number)
-            if number:  # the first warms caches
-                times[name].append(time.perf_counter() - begun)
-    base = statistics.median(next(iter(times.values())))
-    for name, taken in times.items():
-        median = statistics.median(taken)
-        budget = BUDGETS.get(name)
-        verdict = "" if budget is None else f"  budget {budget * 1000:.0f} ms, best {min(taken) * 1000:.1f} ms"
-        print(f"  {name:34} {median * 1000:9.2f} ms  {median / base:7.2f}x{verdict}", flush=True)
+def _rows(cases: Cases, rounds: int, size: int) -> Iterator[Row]:
+    """The first case is what the others are compared with."""
+    contestants = {name: _timed_by_round(case) for name, case in cases.items()}
+    timings = in_turns(contestants, rounds)
+    judged = size == LARGEST
+    for row in compare(timings, next(iter(cases)), RATIOS if judged else {}):
+        seconds = LIMITS.get(row.what)
+        if judged and seconds is not None:
+            row = replace(row, budget=f"≤ {duration(seconds)}", met=timings[row.what].median <= seconds)
+        yield row
+
+
+def _timed_by_round(case: Callable[[int], object]) -> Callable[[], float]:
+    numbers = iter(range(1_000_000))
+    return lambda: timed(lambda: case(next(numbers)))
 
 
 def _filled(repo: Repo, size: int) -> list[str]:
@@ -116,7 +104,11 @@ def _writes(repo: Repo, commits: list[str]) -> Cases:
         done = _job(next(fresh), commits[number * 7 % len(commits)])
         store.record(repo, "bench", done, logs={"build.1.log.zz": os.urandom(200)})
 
-    return {"note, git notes add": note_by_git, "note, gzl": note_by_gzl, "job recorded by gzl, all of it": record}
+    return {
+        "a note, by git notes add": note_by_git,
+        "a note, by gzl in process": note_by_gzl,
+        "a job recorded by gzl, all of it": record,
+    }
 
 
 def _reads(repo: Repo) -> Cases:
@@ -127,14 +119,9 @@ def _reads(repo: Repo) -> Cases:
         return lambda _: subprocess.run(argv, cwd=work, stdout=subprocess.DEVNULL, check=True)
 
     return {
-        "git log -1000": run("git", "log", "-1000", "main"),
+        "git log -1000": run("git", "log", "-1000", "--no-notes", "main"),
+        "git log -1000 --notes=plain, which git notes wrote": run("git", "log", "-1000", "--notes=plain", "main"),
         "git log -1000 --notes=gzl": run("git", "log", "-1000", "--notes=gzl", "main"),
-        "gzl --version": run(GZL, "--version"),
-        "python -c 'import click, peewee'": run(sys.executable, "-c", "import click, peewee"),
-        "gzl list": run(GZL, "list"),
-        "gzl show HEAD": run(GZL, "show", "main"),
+        "gzl list": run("gzl", "list"),
+        "gzl show main": run("gzl", "show", "main"),
     }
-
-
-if __name__ == "__main__":
-    main()
