@@ -82,6 +82,8 @@ class Crew:
         held = ours | {job for job in self._waiting if is_locked(self._layout.job(job).lease)}
         self._watch(held - ours)
         self._drop_superseded(held)
+        if not self._waiting.keys() - held:
+            return False
         busy = {_lane(self._waiting[job]) for job in held if job in self._waiting}
         room = self._most_jobs() - len(held)
         started = False
@@ -106,7 +108,8 @@ class Crew:
                     self._waiting[job] = unfinished.request(self._layout, job).record
                 except UserError as error:
                     if self._layout.job(job).root.exists():
-                        self._say(str(error))
+                        unfinished.set_aside(self._layout, job)
+                        self._say(f"{error}; kept in {self._layout.spool / 'bad'}")
 
     def _drop_superseded(self, held: set[str]) -> None:
         newest: dict[str, JobRecord] = {}

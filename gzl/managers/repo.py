@@ -51,18 +51,18 @@ class RepoManager:
         self._poll = select.poll()
         for fd in (self._fifo, self._child):
             self._poll.register(fd, select.POLLIN)
-        self._present()
         unfinished.sweep(self._layout)
         spool.adopt(self._layout)
         self._intake = Intake(repo, clock, say)
         self._crew = Crew(repo, clock, say, start_agent, self._poll)
+        self._present()
 
     def run(self, *, once: bool, idle: float | None) -> None:
         """Manage until there is nothing left to do (`once`), for `idle` seconds of nothing to do, or for ever."""
         self._intake.handle()
         self._intake.deposit_missed()
         quiet_since = time.monotonic()
-        while True:
+        while self._still_ours():
             if self._turn():
                 quiet_since = time.monotonic()
             if once and self._intake.troubled >= _TRIES:
@@ -74,8 +74,16 @@ class RepoManager:
             if resting and (once or (idle is not None and time.monotonic() - quiet_since >= idle)):
                 if self._leave():
                     return
+                self._wait(RETRY, tick)
                 continue
             self._wait(quiet_since + idle - time.monotonic() if resting and idle is not None else None, tick)
+
+    def _still_ours(self) -> bool:
+        """Whether the lock is the one that others would take: the repository may have been removed or replaced."""
+        try:
+            return os.path.samestat(os.stat(self._layout.manager_lock), os.fstat(self._lock.fd))
+        except FileNotFoundError:
+            return False
 
     def _turn(self) -> bool:
         """Do all that can be done now; whether there was anything."""

@@ -37,6 +37,13 @@ def remove(layout: Layout, job: str) -> None:
     shutil.rmtree(aside, ignore_errors=True)
 
 
+def set_aside(layout: Layout, job: str) -> None:
+    """Keep with the events that could not be handled what is no job, so that nobody tries it again."""
+    folder = layout.spool / "bad"
+    folder.mkdir(exist_ok=True)
+    layout.job(job).root.rename(folder / f"job-{job}")
+
+
 def sweep(layout: Layout) -> None:
     """Remove what a process that was killed in `create` or `remove` left; called while nobody else makes jobs."""
     for path in layout.jobs.glob(".*-*"):

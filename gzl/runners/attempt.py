@@ -16,7 +16,7 @@ is counted with wc only where there is no /proc.
 
 import shlex
 from collections.abc import Mapping
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from gzl.model.pipeline import Stage
 
@@ -61,7 +61,10 @@ def script(stage: Stage) -> str:
 
 def shell(stage: Stage) -> tuple[str, ...]:
     """The command that reads the stage's script; empty where the script names its own interpreter."""
-    return () if stage.interpreter is not None else tuple(shlex.split(stage.shell))
+    if stage.interpreter is not None:
+        return ()
+    words = shlex.split(stage.shell)
+    return (*words, "sh") if PurePath(words[-1]).name == "busybox" else tuple(words)
 
 
 def env_text(env: Mapping[str, str]) -> str:

@@ -57,7 +57,8 @@ def test_steps_share_a_shell_and_the_first_that_fails_ends_it(runner: LocalRunne
 @pytest.mark.parametrize(
     ("step", "status"),
     [
-        ("true", 0), ("exit 3", 3), ("exec sh -c 'exit 5'", 5), ("no-such-command", 127), ("/", 126), ("kill -9 $$; sleep 9", None),
+        ("true", 0), ("exit 3", 3), ("exec sh -c 'exit 5'", 5), ("no-such-command", 127), ("/", 126),
+        ("kill -9 $$; sleep 9", None),
         ("sh -c 'kill -9 $$'", 137), ("trap 'exit 4' EXIT", 4), ("if", 2), ("exit 255", 255), ("kill 0; sleep 9", 143),
         ("false || true", 0), ("! true", 1),
     ],
@@ -71,7 +72,11 @@ def test_exit_statuses(runner: LocalRunner, work: Callable[..., Work], step: str
 
 def test_any_shell_and_any_interpreter(runner: LocalRunner, work: Callable[..., Work]) -> None:
     in_bash = work("a=(1 2); echo ${a[1]}", name="bash", shell="bash")
+    in_busybox = work("echo $((2 + 3))", name="busybox", shell="busybox")
     in_python = work(f"#!{sys.executable}\nprint('py')", name="python", interpreter=sys.executable)
+    runner.start(in_busybox)
+    assert end_of(runner).exit == 0
+    assert (in_busybox.directory / "log").read_text() == "5\n"
     runner.start(in_bash)
     assert end_of(runner).exit == 0
     runner.start(in_python)

@@ -1,0 +1,97 @@
+"""The repo manager as an operator meets it: garbage in its folders, many branches, no repository any more, cron."""
+
+import shutil
+import subprocess
+import time
+
+import pytest
+from world import Place, World
+
+GZLFILE = """\
+on push: build
+on cron "* * * * *": nightly
+build:
+    echo building
+nightly:
+    echo nightly on $GZL_BRANCH
+"""
+
+
+@pytest.fixture
+def server(world: World) -> Place:
+    return world.server()
+
+
+@pytest.fixture
+def clone(world: World, server: Place) -> Place:
+    place = world.clone(server)
+    place.gzlfile(GZLFILE.replace('on cron "* * * * *": nightly\n', ""))
+    place.commit("first")
+    return place
+
+
+def test_garbage_is_set_aside_with_the_reason_and_the_rest_goes_on(server: Place, clone: Place) -> None:
+    layout = server.layout
+    (layout.spool / "new/garbage").write_bytes(b"\xff\x00 no event")
+    (layout.spool / "new/half").write_text("event push\nold 0\n")
+    (layout.spool / "new/elsewhere").write_text(
+        f"event push\nold {'0' * 40}\nnew {'1' * 40}\nref refs/heads/x\nactor a\nend\n"
+    )
+    job = layout.jobs / "01jdf3k2q8v0h6m4c1x9z7n5ra"
+    job.mkdir(parents=True)
+    (job / "request.json").write_text("{}")
+    clone.push()
+    server.settled()
+    assert server.show("main")["state"] == "passed"
+    bad = {path.name: path for path in (layout.spool / "bad").iterdir()}
+    assert {"garbage", "garbage.why", "half", "half.why", f"job-{job.name}"} <= bad.keys()
+    assert "end" in bad["half.why"].read_text()
+
+
+def test_many_branches_in_one_push(server: Place, clone: Place) -> None:
+    names = [f"b{number}/'$(x)\"" for number in range(60)]
+    started = time.monotonic()
+    pushed = clone.sh("git", "push", "--quiet", "origin", *(f"HEAD:refs/heads/{name}" for name in names))
+    took = time.monotonic() - started
+    server.settled(180)
+    assert pushed.stderr == ""
+    assert took < 10
+    heads = [line for line in server.note(names[0]).splitlines() if "/" not in line.split()[0]]
+    assert len(heads) >= 1, "one answer is enough for one commit"
+    passed = server.git("for-each-ref", "--format=%(refname)", "refs/gzl/passed/build").splitlines()
+    assert len(passed) == len(names), "and it counts for every branch"
+
+
+def test_a_manager_leaves_when_its_repository_is_gone(server: Place) -> None:
+    command = ["gzl", "-C", str(server.path), "manage-repo", "--idle", "2"]
+    manager = subprocess.Popen(command, cwd="/", env=server.env, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    while not server.layout.manager_pid.exists():
+        time.sleep(0.01)
+    time.sleep(0.5)  # until it rests
+    shutil.rmtree(server.path)
+    out, err = manager.communicate(timeout=20)
+    assert (manager.returncode, err) == (0, b""), out
+
+
+def test_cron_rules_tick_and_make_up_for_what_was_missed_once(server: Place, clone: Place) -> None:
+    clone.gzlfile(GZLFILE)
+    clone.commit("with a schedule")
+    clone.push("-o", "gzl.skip", "origin", "HEAD")
+    server.settled()
+    pid = server.manager_pid()
+    assert pid is not None
+    subprocess.run(["kill", "-9", str(pid)], check=True)
+    (server.layout.root / "cron").write_text(f"{time.time() - 600}\n")
+    server.gzl("manage-repo", "--once")
+    jobs = [line for line in server.note("main").splitlines() if "/" not in line.split()[0]]
+    assert len(jobs) == 1
+    assert "cron main" in jobs[0]
+    assert server.gzl("logs", "main/nightly").stdout == "nightly on main\n"
+
+
+def test_bad_settings_are_said_and_do_not_stop_it(server: Place, clone: Place) -> None:
+    server.git("config", "gzl.jobs", "many")
+    clone.push()
+    server.settled()
+    assert server.show("main")["state"] == "passed"
+    assert "'many' is not a count" in server.layout.manager_log.read_text()
