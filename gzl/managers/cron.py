@@ -40,17 +40,15 @@ class Schedule:
         except UserError:
             return  # said by the job of the push that brought it
         self._schedules = tuple(dict.fromkeys(rule.patterns[0] for rule in rules if rule.kind is EventKind.CRON))
+        if not self._file.exists():
+            self.keep()
 
     def due(self, now: float) -> list[Event]:
         """An event for each schedule that ticked since the last call; several ticks of one schedule are one."""
-        ref = self._repo.symbolic("HEAD") or "HEAD"
-        events = [
-            Event(EventKind.CRON, ref, None, self._commit, cron=schedule)
-            for schedule in self._schedules
-            if _next(schedule, self._told) <= now
-        ]
+        ticked = [schedule for schedule in self._schedules if _next(schedule, self._told) <= now]
         self._told = now
-        return events
+        ref = (self._repo.symbolic("HEAD") or "HEAD") if ticked else ""
+        return [Event(EventKind.CRON, ref, None, self._commit, cron=schedule) for schedule in ticked]
 
     def keep(self) -> None:
         """The events of `due` are safe in the spool: do not tell them again."""

@@ -48,17 +48,19 @@ class Intake:
         """How many times in a row something (a full disk, a lock) kept an event from being handled."""
 
     def handle(self) -> bool:
-        """Handle all events that there are; whether there were any."""
-        for event in self.schedule.due(self._clock()):
-            spool.deposit(self._layout, event)
-        self.schedule.keep()
+        """Handle the events that there are; whether any of them is handled now."""
+        if ticks := self.schedule.due(self._clock()):
+            for event in ticks:
+                spool.deposit(self._layout, event)
+            self.schedule.keep()
         files = self._claim()
-        if files:
-            with open_index(self._repo) as index:
-                for event_file in files:
-                    self._handle(event_file, index)
-            self.schedule.refresh()
-        return bool(files)
+        if not files:
+            return False
+        with open_index(self._repo) as index:
+            for event_file in files:
+                self._handle(event_file, index)
+        self.schedule.refresh()
+        return len(spool.claimed(self._layout)) < len(files)
 
     def deposit_missed(self) -> None:
         """Tell of the tips that no event told of: a hook was missing, a disk was full, the power failed."""

@@ -63,7 +63,7 @@ class RepoManager:
         self._intake.deposit_missed()
         quiet_since = time.monotonic()
         while self._still_ours():
-            if self._turn():
+            while self._turn():
                 quiet_since = time.monotonic()
             if once and self._intake.troubled >= _TRIES:
                 raise TransientError(
@@ -86,10 +86,13 @@ class RepoManager:
             return False
 
     def _turn(self) -> bool:
-        """Do all that can be done now; whether there was anything."""
-        reaped = self._crew.reap()
+        """Do what can be done now; whether there was anything, and so perhaps more."""
         handled = self._intake.handle()
-        return self._crew.employ() or handled or reaped
+        started = self._crew.employ()
+        # Each git that was run above has left a SIGCHLD too: dropped here, or the manager would wake itself for ever.
+        # An agent's that came with them is not lost, because agents are reaped after it.
+        _drain(self._child)
+        return self._crew.reap() or handled or started
 
     def _wait(self, idle_left: float | None, tick: float | None) -> None:
         limits = [
@@ -100,9 +103,8 @@ class RepoManager:
         ]
         timeout = min((max(0.0, limit) for limit in limits if limit is not None), default=None)
         for fd, _ in self._poll.poll(None if timeout is None else timeout * 1000):
-            if fd in (self._fifo, self._child):
-                with suppress(BlockingIOError):
-                    os.read(fd, 4096)
+            if fd == self._fifo:
+                _drain(fd)
 
     def _present(self) -> None:
         """From now on hooks need not start a manager."""
@@ -127,6 +129,11 @@ def wake(repo: Repo) -> None:
             os.write(fd, b"\n")
         finally:
             os.close(fd)
+
+
+def _drain(fd: int) -> None:
+    with suppress(BlockingIOError):
+        os.read(fd, 65536)
 
 
 def _take_over(repo: Repo) -> Lock:

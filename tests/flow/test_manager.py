@@ -95,3 +95,22 @@ def test_bad_settings_are_said_and_do_not_stop_it(server: Place, clone: Place) -
     server.settled()
     assert server.show("main")["state"] == "passed"
     assert "'many' is not a count" in server.layout.manager_log.read_text()
+
+
+def test_it_sleeps_while_jobs_run_and_wait(server: Place, clone: Place) -> None:
+    clone.gzlfile('on push: slow\non cron "0 3 * * *": slow\nslow:\n    sleep 3\n')
+    clone.commit("slow")
+    clone.push()
+    clone.commit("one that waits for the first")
+    clone.push()
+    time.sleep(1.5)
+    pid = server.manager_pid()
+    before = _switches(pid)
+    time.sleep(1)
+    assert _switches(pid) - before < 10, "a manager that waits does not wake by itself"
+    server.settled()
+
+
+def _switches(pid: int | None) -> int:
+    with open(f"/proc/{pid}/status") as file:
+        return sum(int(line.split()[1]) for line in file if line.startswith(("voluntary", "nonvoluntary")))
