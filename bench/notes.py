@@ -121,7 +121,6 @@ def _reads(repo: Repo) -> Cases:
     return {
         "git log -1000": run("git", "log", "-1000", "--no-notes", "main"),
         "git log -1000 --notes=plain, which git notes wrote": run("git", "log", "-1000", "--notes=plain", "main"),
-        "git log -1000, notes git wrote": run("git", "log", "-1000", "--notes=plain", "main"),
         "git log -1000 --notes=gzl": run("git", "log", "-1000", "--notes=gzl", "main"),
         "gzl list": run("gzl", "list"),
         "gzl show main": run("gzl", "show", "main"),
