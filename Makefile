@@ -2,6 +2,9 @@
 VENV := .venv
 PYTHON ?= python3
 
+# Set on some machines; without compiled modules every start of gzl compiles them anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 venv: $(VENV)/ok
 
 # The lock holds exact versions and hashes of all that is installed; gzl itself comes last, from this folder.

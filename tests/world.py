@@ -132,5 +132,6 @@ def environment(home: Path, base: Mapping[str, str] = os.environ) -> dict[str, s
     """What a fresh user has: no configuration but an identity."""
     home.mkdir(exist_ok=True)
     (home / ".gitconfig").write_text(_GITCONFIG)
-    kept = {name: value for name, value in base.items() if not name.startswith(("GIT_", "GZL_"))}
+    left = ("GIT_", "GZL_", "PYTHONDONTWRITEBYTECODE")
+    kept = {name: value for name, value in base.items() if not name.startswith(left)}
     return {**kept, "HOME": str(home), "GIT_CONFIG_NOSYSTEM": "1", "PATH": f"{BIN}:{base['PATH']}", "LC_ALL": "C.UTF-8"}

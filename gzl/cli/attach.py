@@ -8,7 +8,8 @@ from gzl.cli import find
 from gzl.cli.boundary import INTERRUPTED, PASSED, say
 from gzl.cli.context import App, reading
 from gzl.cli.follow import Follower
-from gzl.cli.watch import exit_status, stage_line, summary, watch
+from gzl.cli.render import Paper, stage_line, summary
+from gzl.cli.watch import exit_status, watch
 from gzl.errors import UserError
 from gzl.githooks import spool
 from gzl.managers.launch import ensure_manager
@@ -41,7 +42,7 @@ def command(app: App, job: str, event: str | None) -> int:
         if record is None:
             raise UserError(f"{job_id}: no such job; `gzl list` shows the jobs")
         if event is None:
-            _show(record)
+            _show(record, Paper.of(app))
             return exit_status(record)
         follower = Follower.replay(repo, record)
     try:
@@ -76,8 +77,8 @@ def _outcome(app: App, event: str) -> str:
     return told
 
 
-def _show(record: JobRecord) -> None:
+def _show(record: JobRecord, paper: Paper) -> None:
     width = max(map(len, record.stages), default=0)
-    for name in record.stages:
-        click.echo(stage_line(record, name, width))
-    click.echo(summary(record))
+    for stage in record.stages.values():
+        click.echo(stage_line(stage, paper, width))
+    click.echo(summary(record, paper))

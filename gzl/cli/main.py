@@ -1,5 +1,6 @@
 """`gzl`: finds the command, imports that one alone, and runs it inside the boundary."""
 
+import io
 import sys
 
 from gzl import __version__
@@ -38,6 +39,8 @@ def _run(arguments: list[str]) -> int:
 
     from gzl.cli.group import gzl
 
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # what a terminal cannot show must not end a command
     try:
         with gzl.make_context("gzl", arguments) as context:
             outcome = gzl.invoke(context)

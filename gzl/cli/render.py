@@ -95,6 +95,24 @@ def job_line(record: JobRecord, paper: Paper, *, id_width: int, own: str | None,
     return f"  {record.id[:id_width]}  {paper.state(record.state, 9)}  {took:>7}  {paper.cut(rest, used)}"
 
 
+def summary(record: JobRecord, paper: Paper) -> str:
+    """How a job stands, in one line that begins with its state."""
+    took = seconds(record.started, record.finished)
+    state = paper.state(record.state)
+    return f"{state}{f' in {took}' if took else ''}  job {record.id}" + (
+        f": {escaped(record.reason)}" if record.reason else ""
+    )
+
+
+def stage_line(stage: StageResult, paper: Paper, width: int) -> str:
+    """How a stage ended, in one line; `width` is what names are padded to."""
+    because = stage.skipped_because or (stage.attempts[-1].reason if stage.attempts else "")
+    rest = [seconds(stage.started, stage.finished), f"exit {stage.exit}" if stage.exit else "", escaped(because)]
+    mark, colour = MARKS[stage.state]
+    name = paper.paint(f"{mark if paper.unicode else '*'} {escaped(stage.name):{width}}  {stage.state}", colour)
+    return "  ".join(word for word in (name, *rest) if word)
+
+
 def job_page(record: JobRecord, paper: Paper, *, subject: str) -> str:
     """All about a job: a header, its stages, and where the failing ones failed."""
     lines = [*_header(record, paper, subject), ""]
@@ -126,7 +144,7 @@ def _header(record: JobRecord, paper: Paper, subject: str) -> list[str]:
         ("writer", "  ".join(escaped(word) for word in (record.writer, f"runner {record.runner}"))),
         ("actor", escaped(record.actor)),
         ("agent", f"process {record.agent.pid} on {escaped(record.agent.host)}" if record.agent else ""),
-        ("reason", escaped(record.reason)),
+        *(("" if n else "reason", escaped(line)) for n, line in enumerate(record.reason.splitlines())),
     ]
     return [f"{paper.dim(f'{title:7}')} {text}" for title, text in rows if text]
 

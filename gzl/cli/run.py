@@ -5,8 +5,9 @@ import click
 from gzl.cli.boundary import INTERRUPTED, PASSED, say
 from gzl.cli.context import App, in_repository
 from gzl.cli.follow import Follower
+from gzl.cli.render import Paper, summary
 from gzl.cli.stop import stop
-from gzl.cli.watch import exit_status, summary, watch
+from gzl.cli.watch import exit_status, watch
 from gzl.errors import UserError
 from gzl.git import source as git_source
 from gzl.git.repo import Repo
@@ -61,7 +62,7 @@ def command(
         case Refused(record):
             raise UserError(record.reason)
         case Known(record):
-            click.echo(f"{summary(record)}, on {_where(record, asked)}; `gzl run --again` runs it again")
+            click.echo(f"{summary(record, Paper.of(app))}, on {_where(record, asked)}; `gzl run --again` runs it again")
             return exit_status(record)
         case JobRequest():
             return _run(app, repo, outcome, detach=detach)
@@ -81,7 +82,7 @@ def _run(app: App, repo: Repo, request: JobRequest, *, detach: bool) -> int:
         return watch(app, follower)
     except KeyboardInterrupt:
         say(f"stopping job {job}")
-        click.echo(summary(stop(app, repo, job)))
+        click.echo(summary(stop(app, repo, job), Paper.of(app)))
         return INTERRUPTED
 
 

@@ -11,7 +11,7 @@ import click
 from gzl.cli import find
 from gzl.cli.boundary import PASSED
 from gzl.cli.context import App, in_repository
-from gzl.cli.watch import summary
+from gzl.cli.render import Paper, summary
 from gzl.errors import TransientError, UserError
 from gzl.git.repo import Repo
 from gzl.kit.fs import is_locked, write_atomic
@@ -32,7 +32,7 @@ def command(app: App, job: str) -> int:
     record = find.job(app, job)
     if record.state.final:
         raise UserError(f"{record.id}: has ended already ({record.state}); there is nothing to stop")
-    click.echo(summary(stop(app, repo, record.id)))
+    click.echo(summary(stop(app, repo, record.id), Paper.of(app)))
     return PASSED
 
 

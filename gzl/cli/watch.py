@@ -9,6 +9,7 @@ import click
 from gzl.cli.boundary import NOT_PASSED, PASSED
 from gzl.cli.context import App
 from gzl.cli.follow import Follower, Output, tail_of
+from gzl.cli.render import Paper, seconds, short_ref, stage_line, summary
 from gzl.git.repo import Repo
 from gzl.kit.text import escaped
 from gzl.managers.launch import ensure_manager, start_agent
@@ -21,22 +22,12 @@ _POLL = 0.03  # seconds
 _FRAMES = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
 _TAIL = 30  # lines of a failed stage's log
 
-STYLE = {
-    State.PASSED: ("✓", "green"),
-    State.FAILED: ("✗", "red"),
-    State.TIMED_OUT: ("✗", "red"),
-    State.LOST: ("!", "magenta"),
-    State.STOPPED: ("■", "yellow"),
-    State.SKIPPED: ("–", "bright_black"),
-    State.RUNNING: ("●", "cyan"),
-    State.WAITING: ("○", "bright_black"),
-}
-
 
 def watch(app: App, follower: Follower) -> int:
     """Show the job until it is recorded; its verdict's exit status. KeyboardInterrupt passes through."""
+    paper = Paper.of(app)
     live = sys.stdout.isatty() and app.environ.get("TERM") != "dumb"
-    view: _Live | _Plain = _Live(app) if live else _Plain()
+    view: _Live | _Plain = _Live(app, paper) if live else _Plain(paper)
     with view:
         view.begin(follower)
         while not follower.over:
@@ -52,46 +43,13 @@ def watch(app: App, follower: Follower) -> int:
             view.frame(follower)
             if not busy and not follower.over:
                 time.sleep(_POLL)
-    click.echo(summary(follower.record))
+    click.echo(summary(follower.record, paper))
     return exit_status(follower.record)
 
 
 def exit_status(record: JobRecord) -> int:
     """0 for a job that passed (or had nothing to do), else 1."""
     return PASSED if record.state in (State.PASSED, State.SKIPPED) else NOT_PASSED
-
-
-def summary(record: JobRecord) -> str:
-    """The job in one line."""
-    mark, colour = STYLE[record.state]
-    took = f" in {seconds(record.started, record.finished)}" if record.started else ""
-    why = f": {escaped(record.reason)}" if record.reason else ""
-    return click.style(f"{mark} {record.state}", fg=colour, bold=True) + f"{took}  job {record.id}{why}"
-
-
-def seconds(started: float | None, finished: float | None) -> str:
-    """A duration for people; empty where there is none."""
-    if started is None or finished is None:
-        return ""
-    took = max(0.0, finished - started)
-    if took < 60:
-        return f"{took:.1f}s"
-    minutes, rest = divmod(int(took), 60)
-    return f"{minutes}m{rest:02d}s" if minutes < 60 else f"{minutes // 60}h{minutes % 60:02d}m"
-
-
-def stage_line(record: JobRecord, name: str, width: int) -> str:
-    """How a stage ended, in one line."""
-    stage = record.stages[name]
-    mark, colour = STYLE[stage.state]
-    said = [click.style(f"{mark} {escaped(name):{width}}  {stage.state}", fg=colour)]
-    if took := seconds(stage.started, stage.finished):
-        said.append(took)
-    if stage.exit:
-        said.append(f"exit {stage.exit}")
-    if because := stage.skipped_because or (stage.attempts[-1].reason if stage.attempts else ""):
-        said.append(escaped(because))
-    return "  ".join(said)
 
 
 def _attend(app: App, follower: Follower) -> None:
@@ -105,15 +63,15 @@ def _attend(app: App, follower: Follower) -> None:
 
 def _headline(record: JobRecord) -> str:
     what = f"snapshot of your working tree on {record.snapshot_of[:12]}" if record.snapshot_of else record.commit[:12]
-    ref = escaped(record.ref.removeprefix("refs/heads/").removeprefix("refs/tags/"))
-    count = len(record.stages)
-    return f"job {record.id}  {record.event} {ref}  {what}  {count} stage{'' if count == 1 else 's'}"
+    stages = f"{len(record.stages)} stage{'' if len(record.stages) == 1 else 's'}"
+    return f"job {record.id}  {record.event} {escaped(short_ref(record.ref))}  {what}  {stages}"
 
 
 class _Plain:
     """Whole lines, each with its stage before it, so that a log file of it can be searched."""
 
-    def __init__(self) -> None:
+    def __init__(self, paper: Paper) -> None:
+        self._paper = paper
         self._parts: dict[str, bytes] = {}
         self._width = 0
 
@@ -136,7 +94,7 @@ class _Plain:
     def entry(self, entry: Entry, follower: Follower) -> None:
         if entry.what in ("ended", "skipped"):
             self._flush(entry.stage)
-            click.echo(stage_line(follower.record, entry.stage, self._width))
+            click.echo(stage_line(follower.record.stages[entry.stage], self._paper, self._width))
 
     def frame(self, follower: Follower) -> None:
         """Nothing moves in a plain log."""
@@ -153,13 +111,14 @@ class _Plain:
 class _Live:
     """Stages that run, each with its step and its last line, below those that ended."""
 
-    def __init__(self, app: App) -> None:
+    def __init__(self, app: App, paper: Paper) -> None:
         from rich.console import Console
         from rich.live import Live
 
-        self._console = Console(highlight=False, no_color="NO_COLOR" in app.environ)
+        self._console = Console(highlight=False, no_color=not paper.colour)
         self._live = Live(console=self._console, auto_refresh=False, transient=True)
         self._clock = app.clock
+        self._paper = paper
         self._last: dict[str, bytes] = {}
         self._drawn = 0.0
 
@@ -183,7 +142,7 @@ class _Live:
         if entry.what not in ("ended", "skipped"):
             return
         self._last.pop(entry.stage, None)
-        self._print(stage_line(follower.record, entry.stage, self._width))
+        self._print(stage_line(follower.record.stages[entry.stage], self._paper, self._width))
         if entry.state in (State.FAILED, State.LOST, State.TIMED_OUT):
             self._print_tail(follower, entry)
 

@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -69,21 +70,31 @@ def run(
     `timeout` is in seconds; a command that needs longer is killed and a TransientError raised, as it is when the
     command cannot be started. `env` None hands on this process's own; it is scrubbed, then `extra` is added.
     """
+    environ = {**scrubbed(os.environ if env is None else env), **(extra or {})}
+    pipe = subprocess.PIPE
     try:
-        done = subprocess.run(
-            list(argv),
-            cwd=cwd,
-            env={**scrubbed(os.environ if env is None else env), **(extra or {})},
-            input=stdin,
-            capture_output=True,
-            timeout=timeout,
-            check=False,
-        )
+        process = subprocess.Popen(argv, cwd=cwd, env=environ, stdin=pipe, stdout=pipe, stderr=pipe)
     except FileNotFoundError as error:
         raise TransientError(f"cannot run {argv[0]}: {error.strerror} ({error.filename})") from error
-    except subprocess.TimeoutExpired as error:
-        raise TransientError(f"`{' '.join(argv)}` was killed after {timeout} s") from error
-    return Output(done.returncode, done.stdout, done.stderr)
+    # subprocess's own timeout polls for the end, half a millisecond at a time: as much as a short git takes.
+    overdue = threading.Event()
+    timer = threading.Timer(timeout, _kill, (process, overdue)) if timeout is not None else None
+    if timer is not None:
+        timer.daemon = True
+        timer.start()
+    try:
+        stdout, stderr = process.communicate(stdin)
+    finally:
+        if timer is not None:
+            timer.cancel()
+    if overdue.is_set():
+        raise TransientError(f"`{' '.join(argv)}` was killed after {timeout} s")
+    return Output(process.returncode, stdout, stderr)
+
+
+def _kill(process: "subprocess.Popen[bytes]", overdue: threading.Event) -> None:
+    overdue.set()
+    process.kill()
 
 
 def git(
