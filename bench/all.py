@@ -27,6 +27,7 @@ SECTIONS = {
     "startup": "gzl --version",
     "checkout": "the second checkout of 4,000 files",
     "idle": "an idle repo manager",
+    "hostile": "100,000 hostile Gzlfiles",
 }
 
 

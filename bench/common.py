@@ -165,7 +165,7 @@ class Machine:
 
     def clone(self, source: str | Path, name: str, **env: str) -> Path:
         path = self.folder / name
-        self.run("git", "clone", "--quiet", source, path, **env)
+        self.run("git", "clone", "--quiet", source, path, cwd=None, stdin=b"", **env)
         return path
 
     def manager(self, repository: Path) -> subprocess.Popen[bytes]:
