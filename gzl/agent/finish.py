@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from gzl.agent.lease import Lease
-from gzl.git.refs import ANY, RefUpdate
+from gzl.git.refs import ANY, RefInTheWay, RefUpdate
 from gzl.git.repo import Repo
 from gzl.kit.crash import point
 from gzl.logs import store as log_store
@@ -26,9 +26,12 @@ def finish(repo: Repo, lease: Lease, record: JobRecord, stages: Mapping[str, Sta
     full = {name: _with_attempts(repo, lease, result, stages[name], blobs) for name, result in record.stages.items()}
     done = without_agent(replace(record, stages=full))
     moved = branches.updates(repo, done, done.ref)
-    branches.make_room(repo, moved)
     updates = [*moved, RefUpdate(refs.live(done.id), None, ANY)]
-    store.record(repo, done.writer, done, logs=blobs, refs=updates, still_mine=lease.held)
+    try:
+        store.record(repo, done.writer, done, logs=blobs, refs=updates, still_mine=lease.held)
+    except RefInTheWay:
+        branches.make_room(repo, moved)
+        store.record(repo, done.writer, done, logs=blobs, refs=updates, still_mine=lease.held)
     point("agent.recorded")
     unfinished.remove(repo.layout, done.id)
 

@@ -17,6 +17,7 @@ from gzl.git.repo import Repo
 from gzl.githooks import install as hooks
 from gzl.githooks import manifest, script, spool, starters
 from gzl.kit.fs import is_locked, read_or_none, write_atomic
+from gzl.kit.proc import transport
 from gzl.notes import follow, store, writer
 
 
@@ -64,7 +65,8 @@ def _set_up(repo: Repo, wishes: Wishes, command: str) -> None:
         done.append(f"set up as a {'server' if server else 'client'}; results are written as {own}")
     done += report.changed
     remote = None if server else _follow(repo, wishes.follow, done)
-    written = starters.write(repo.worktree) if repo.worktree is not None else None
+    pull_first = remote is not None and repo.resolve("HEAD") is None and _has_branches(repo, remote)
+    written = starters.write(repo.worktree) if repo.worktree is not None and not pull_first else None
     if written is not None:
         kind = "" if written.kind == "any" else f" for {written.kind}"
         done.append(f"wrote a first Gzlfile{kind}: look through it, and commit it")
@@ -74,7 +76,7 @@ def _set_up(repo: Repo, wishes: Wishes, command: str) -> None:
         click.echo(f"  {line}")
     for warning in [*report.warnings, *_warnings(repo, server)]:
         say(warning)
-    click.echo(_next(repo, server, remote))
+    click.echo(f"Next: `git pull {remote}`, which has commits already." if pull_first else _next(repo, server, remote))
 
 
 def _role(repo: Repo, wishes: Wishes) -> bool:
@@ -126,6 +128,10 @@ def _follow(repo: Repo, wished: str | None, done: list[str]) -> str | None:
             done.append(f"follows {remote}: `git fetch` brings its results, `git log` shows them")
             return remote
     return None
+
+
+def _has_branches(repo: Repo, remote: str) -> bool:
+    return bool(transport(repo.git_dir, "ls-remote", "--heads", "--", remote).strip())
 
 
 def _warnings(repo: Repo, server: bool) -> list[str]:

@@ -18,7 +18,7 @@ from gzl.kit import proc
 from gzl.kit.clock import Clock
 from gzl.kit.crash import point
 from gzl.kit.fs import is_locked
-from gzl.managers.jobs import DEFAULT_JOBS, most_jobs
+from gzl.managers.jobs import BadCount, most_jobs
 from gzl.model import refs
 from gzl.model.event import EventKind
 from gzl.model.record import JobRecord, StageResult
@@ -165,9 +165,9 @@ class Crew:
     def _most_jobs(self) -> int:
         try:
             return most_jobs(self._repo)
-        except UserError as error:
-            self._say(f"{error}; going on with {DEFAULT_JOBS}")
-            return DEFAULT_JOBS
+        except BadCount as error:
+            self._say(f"{error}; going on with {error.default}")
+            return error.default
 
 
 def _lane(record: JobRecord) -> str:

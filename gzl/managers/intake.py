@@ -18,7 +18,7 @@ from gzl.githooks.spool import Claimed
 from gzl.kit.clock import Clock
 from gzl.kit.crash import point
 from gzl.managers.cron import Schedule
-from gzl.managers.jobs import Answer, Asked, Known, Nothing, Refused, answer, create, slots
+from gzl.managers.jobs import Answer, Asked, BadCount, Known, Nothing, Refused, answer, create, slots
 from gzl.model.event import Event, EventKind
 from gzl.model.ids import next_job_id
 from gzl.model.request import JobRequest
@@ -56,11 +56,20 @@ class Intake:
         files = self._claim()
         if not files:
             return False
+        self._read_settings()
         with open_index(self._repo) as index:
             for event_file in files:
                 self._handle(event_file, index)
         self.schedule.refresh()
         return len(spool.claimed(self._layout)) < len(files)
+
+    def _read_settings(self) -> None:
+        self._trusted = trusted(self._repo)
+        try:
+            self._slots = slots(self._repo)
+        except BadCount as error:
+            self._say(f"{error}; going on with {error.default}")
+            self._slots = error.default
 
     def deposit_missed(self) -> None:
         """Tell of the tips that no event told of: a hook was missing, a disk was full, the power failed."""
@@ -136,12 +145,12 @@ class Intake:
             source=git_source.read(self._repo, commit),
             writer=self._writer,
             now=self._clock(),
-            slots=slots(self._repo),
+            slots=self._slots,
             targets=event.stages or None,
             again=event.kind is EventKind.CRON,
             follow_up=True,
         )
-        return self._carry_out(event, answer(asked, index, trusted(self._repo)))
+        return self._carry_out(event, answer(asked, index, self._trusted))
 
     def _carry_out(self, event: Event, outcome: Answer) -> str:
         match outcome:

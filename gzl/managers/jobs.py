@@ -27,8 +27,6 @@ from gzl.planning.triggers import asked_for, skip_reason
 from gzl.records import unfinished
 from gzl.records.index import Index
 
-DEFAULT_JOBS = 2
-
 
 @dataclass(frozen=True, slots=True)
 class Nothing:
@@ -133,7 +131,15 @@ def slots(repo: Repo) -> int:
 
 def most_jobs(repo: Repo) -> int:
     """How many jobs may run at once: git config gzl.jobs, else two."""
-    return _count(repo, "gzl.jobs", DEFAULT_JOBS)
+    return _count(repo, "gzl.jobs", 2)
+
+
+class BadCount(UserError):
+    """A setting is no count; `default` is what holds without it."""
+
+    def __init__(self, key: str, value: str, default: int) -> None:
+        super().__init__(f"git config {key}: {value!r} is not a count from 1; `git config {key} {default}` mends it")
+        self.default = default
 
 
 def _count(repo: Repo, key: str, default: int) -> int:
@@ -141,7 +147,7 @@ def _count(repo: Repo, key: str, default: int) -> int:
     if value is None:
         return default
     if not value.isdecimal() or int(value) < 1:
-        raise UserError(f"git config {key}: {value!r} is not a count from 1; `git config {key} {default}` mends it")
+        raise BadCount(key, value, default)
     return int(value)
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from gzl.git import refs
-from gzl.git.refs import ANY, RefUpdate
+from gzl.git.refs import ANY, RefInTheWay, RefUpdate
 from gzl.git.repo import Repo
 from gzl.model import refs as names
 from gzl.model.record import JobRecord
@@ -31,8 +31,6 @@ def make_room(repo: Repo, wanted: Sequence[RefUpdate]) -> None:
 
     It cannot be done in the same transaction: git checks what is made against what was there before.
     """
-    if not wanted:
-        return
     there = refs.read(repo, *_FOLDERS)
     new = {update.name for update in wanted}
     above = {parent for name in new for parent in _parents(name)}
@@ -43,8 +41,11 @@ def make_room(repo: Repo, wanted: Sequence[RefUpdate]) -> None:
 def inherit(repo: Repo, record: JobRecord, ref: str) -> None:
     """A branch came to a commit that a recorded job has answered for: what it says holds for this branch too."""
     moved = updates(repo, record, ref)
-    make_room(repo, moved)
-    refs.transaction(repo, moved)
+    try:
+        refs.transaction(repo, moved)
+    except RefInTheWay:
+        make_room(repo, moved)
+        refs.transaction(repo, moved)
 
 
 def forget(repo: Repo, branch: str) -> None:

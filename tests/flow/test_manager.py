@@ -91,10 +91,13 @@ def test_cron_rules_tick_and_make_up_for_what_was_missed_once(server: Place, clo
 
 def test_bad_settings_are_said_and_do_not_stop_it(server: Place, clone: Place) -> None:
     server.git("config", "gzl.jobs", "many")
+    server.git("config", "gzl.slots", "0")
     clone.push()
     server.settled()
     assert server.show("main")["state"] == "passed"
-    assert "'many' is not a count" in server.layout.manager_log.read_text()
+    said = server.layout.manager_log.read_text()
+    assert "'many' is not a count" in said
+    assert "'0' is not a count" in said
 
 
 def test_it_sleeps_while_jobs_run_and_wait(server: Place, clone: Place) -> None:
