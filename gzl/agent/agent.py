@@ -1,7 +1,6 @@
 """The agent's loop: start what may start, wait for what runs, note what ended. The package says why that is safe."""
 
 import os
-import socket
 import time
 from collections.abc import Mapping
 from contextlib import suppress
@@ -84,7 +83,7 @@ class Agent:
     def run(self) -> JobRecord:
         """The job's record when all stages have ended. HandedOver if the agent was told to leave before."""
         if not self._record.state.final:
-            self._note(Entry(self._now(), "taken", token=self._lease.token, host=socket.gethostname(), pid=os.getpid()))
+            self._note(Entry(self._now(), "taken", token=self._lease.token, host=os.uname().nodename, pid=os.getpid()))
             self._resume()
             while not self._turn():
                 self._wait()

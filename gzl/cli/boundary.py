@@ -2,8 +2,6 @@
 
 import os
 import sys
-import tempfile
-import traceback
 from collections.abc import Callable
 
 from gzl.errors import GzlError, TransientError
@@ -39,6 +37,9 @@ def say(message: str) -> None:
 
 def bug(error: Exception) -> int:
     """Keep the traceback in a file, say where, and give exit status 3."""
+    import tempfile
+    import traceback
+
     with tempfile.NamedTemporaryFile("w", prefix="gzl-bug-", suffix=".txt", delete=False) as file:
         file.write(f"{sys.argv!r}\n")
         traceback.print_exception(error, file=file)

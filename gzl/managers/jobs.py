@@ -22,7 +22,8 @@ from gzl.model.record import JobRecord, StageResult
 from gzl.model.request import JobRequest
 from gzl.model.result import State
 from gzl.notes import verdicts
-from gzl.planning.plan import definition, select
+from gzl.planning.definition import definition
+from gzl.planning.plan import select
 from gzl.planning.triggers import asked_for, skip_reason
 from gzl.records import unfinished
 from gzl.records.index import Index

@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import quote
+
+from gzl.model.refs import encode
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,4 +99,4 @@ class JobLayout:
 
     def attempt(self, stage: str, number: int) -> Path:
         """The attempt directory of a stage: `script`, `env`, `log`, `steps`, `pid`, `rc`."""
-        return self.root / "stages" / f"{quote(stage, safe='@,=+ ')}.{number}"
+        return self.root / "stages" / f"{encode(stage)}.{number}"

@@ -4,13 +4,13 @@ The encoding is percent-encoding (RFC 3986) of what `git check-ref-format` forbi
 """
 
 import re
-from urllib.parse import unquote
 
 NOTES = "refs/notes/gzl"
 NOTES_LOCAL = "refs/notes/gzl-local"
 SERVER = "refs/gzl/server"
 """A blob that says "this repository runs jobs": its text is the server's writer name."""
 
+_ENCODED = re.compile(rb"%([0-9A-F]{2})")
 _FORBIDDEN = re.compile(r"[\x00-\x20\x7f~^:?*\[\\%]|^\.|\.\.|\.$|\.lock$|@\{|^@$|^-")
 
 
@@ -26,11 +26,16 @@ def encode_path(name: str) -> str:
 
 def decode(component: str) -> str:
     """The name that `encode` or `encode_path` was given."""
-    return "/".join("" if part == "%" else unquote(part) for part in component.split("/"))
+    return "/".join("" if part == "%" else _decode_part(part) for part in component.split("/"))
 
 
 def _encode_part(part: str) -> str:
     return _FORBIDDEN.sub(lambda match: "".join(f"%{byte:02X}" for byte in match[0].encode()), part)
+
+
+def _decode_part(part: str) -> str:
+    plain = _ENCODED.sub(lambda match: bytes.fromhex(match[1].decode()), part.encode(errors="surrogateescape"))
+    return plain.decode(errors="surrogateescape")
 
 
 def ledger(writer: str) -> str:

@@ -1,8 +1,6 @@
 """From a pipeline and the stages that were asked for to the plan of a job: which stages, who waits for whom, in what
 order of urgency."""
 
-import hashlib
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
@@ -121,21 +119,3 @@ def _urgency(
             if not waiting[needed]:
                 ready.append(needed)
     return urgency
-
-
-def definition(stages: Mapping[str, Stage], env: Mapping[str, str]) -> str:
-    """SHA-256 (hex) of what would run: stages, dependencies, steps, options, environment; not where a line stands."""
-    said = {
-        "env": dict(env),
-        "stages": {
-            name: [
-                [str(dependency) for dependency in stage.dependencies],
-                [step.text for step in stage.steps],
-                stage.interpreter,
-                dict(sorted(stage.options.items())),
-                dict(stage.matrix),
-            ]
-            for name, stage in sorted(stages.items())
-        },
-    }
-    return hashlib.sha256(json.dumps(said, separators=(",", ":")).encode()).hexdigest()

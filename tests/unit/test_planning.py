@@ -7,7 +7,8 @@ import pytest
 from gzl.model.event import Event, EventKind
 from gzl.model.pipeline import Dependency, Pipeline, Rule, Stage, StageRef, Step, When
 from gzl.model.result import State
-from gzl.planning.plan import definition, plan, select
+from gzl.planning.definition import definition
+from gzl.planning.plan import plan, select
 from gzl.planning.progress import Progress, verdict
 from gzl.planning.triggers import asked_for, skip_reason
 
