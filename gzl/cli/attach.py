@@ -6,8 +6,9 @@ import click
 
 from gzl.cli import find
 from gzl.cli.boundary import INTERRUPTED, PASSED, say
-from gzl.cli.context import App, reading
+from gzl.cli.context import App
 from gzl.cli.follow import Follower
+from gzl.cli.remote import reading
 from gzl.cli.render import Paper, stage_line, summary
 from gzl.cli.watch import exit_status, watch
 from gzl.errors import UserError

@@ -1,7 +1,6 @@
 """What every command gets: the folder it works in, the environment, the repository. Wiring happens here."""
 
 import os
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -68,17 +67,3 @@ def in_repository(function: Command) -> Command:
     option = click.option("-C", "directory", metavar="DIR", expose_value=False, callback=enter, is_eager=True,
                           help="Work in the repository around DIR.")  # fmt: skip
     return option(click.pass_obj(function))
-
-
-def reading(function: Command) -> Command:
-    """`in_repository`, and the option `--remote NAME`: the command then runs on that remote's server, over its SSH."""
-
-    def elsewhere(context: click.Context, _parameter: click.Parameter, value: str | None) -> None:
-        if value is not None and not context.resilient_parsing:
-            from gzl.cli.remote import run_there
-
-            context.exit(run_there(context.ensure_object(App), value, sys.argv[1:]))
-
-    option = click.option("--remote", metavar="NAME", expose_value=False, callback=elsewhere,
-                          help="Run on the server of this git remote.")  # fmt: skip
-    return in_repository(option(function))

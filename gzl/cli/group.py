@@ -6,8 +6,8 @@ from importlib import import_module
 import click
 
 from gzl import __version__
+from gzl.cli.commands import ALIASES, COMMANDS
 from gzl.cli.context import App
-from gzl.cli.main import ALIASES, COMMANDS
 
 
 class _Lazy(click.Group):

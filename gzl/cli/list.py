@@ -8,8 +8,9 @@ import click
 
 from gzl.cli import find
 from gzl.cli.boundary import PASSED
-from gzl.cli.context import App, reading
+from gzl.cli.context import App
 from gzl.cli.find import Found
+from gzl.cli.remote import reading
 from gzl.cli.render import Paper, job_line
 from gzl.errors import UserError
 from gzl.git.repo import Repo

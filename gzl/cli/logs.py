@@ -9,8 +9,9 @@ import click
 
 from gzl.cli import find
 from gzl.cli.boundary import PASSED
-from gzl.cli.context import App, reading
+from gzl.cli.context import App
 from gzl.cli.follow import Follower, Output
+from gzl.cli.remote import reading
 from gzl.cli.watch import watch
 from gzl.errors import UserError
 from gzl.git.repo import Repo

@@ -5,11 +5,25 @@ import shlex
 import subprocess
 import sys
 
-from gzl.cli.context import App
+import click
+
+from gzl.cli.context import App, Command, in_repository
 from gzl.errors import UserError
 
 _SCP_LIKE = re.compile(r"(?P<host>[^/:]+):(?P<path>.+)\Z", re.DOTALL)
 _URL = re.compile(r"ssh://(?P<host>[^/:]+)(?::(?P<port>\d+))?(?P<path>/.+)\Z", re.DOTALL)
+
+
+def reading(function: Command) -> Command:
+    """`in_repository`, and the option `--remote NAME`: the command then runs on that remote's server, over its SSH."""
+
+    def elsewhere(context: click.Context, _parameter: click.Parameter, value: str | None) -> None:
+        if value is not None and not context.resilient_parsing:
+            context.exit(run_there(context.ensure_object(App), value, sys.argv[1:]))
+
+    option = click.option("--remote", metavar="NAME", expose_value=False, callback=elsewhere,
+                          help="Run on the server of this git remote.")  # fmt: skip
+    return in_repository(option(function))
 
 
 def run_there(app: App, remote: str, arguments: list[str]) -> int:

@@ -7,7 +7,8 @@ import click
 
 from gzl.cli import find
 from gzl.cli.boundary import PASSED
-from gzl.cli.context import App, reading
+from gzl.cli.context import App
+from gzl.cli.remote import reading
 from gzl.cli.render import Paper, job_page
 from gzl.git.repo import Repo
 from gzl.kit.proc import CommandFailed

@@ -1,4 +1,4 @@
-"""The closed set of states of jobs, stages and attempts, and which may follow which."""
+"""The closed set of states of jobs, stages and attempts."""
 
 from enum import StrEnum
 
@@ -24,14 +24,3 @@ class State(StrEnum):
     def verdict(self) -> bool:
         """Whether it says something about the commit: a stopped or lost job is no verdict and simply runs again."""
         return self in (State.PASSED, State.FAILED, State.TIMED_OUT)
-
-
-_FOLLOWS = {
-    State.WAITING: {State.RUNNING, State.SKIPPED, State.STOPPED, State.FAILED, State.LOST},
-    State.RUNNING: {State.PASSED, State.FAILED, State.STOPPED, State.TIMED_OUT, State.LOST},
-}
-
-
-def may_follow(old: State, new: State) -> bool:
-    """Whether a stage in state `old` may go to state `new`."""
-    return new in _FOLLOWS.get(old, set())

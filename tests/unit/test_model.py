@@ -10,7 +10,7 @@ from gzl.errors import UserError
 from gzl.model import refs
 from gzl.model.ids import is_job_id, job_time, new_job_id, next_job_id
 from gzl.model.record import Attempt, JobRecord, LogRef, StageResult, StepResult, from_json, to_json
-from gzl.model.result import State, may_follow
+from gzl.model.result import State
 
 
 def test_job_ids_sort_by_time_and_tell_it() -> None:
@@ -54,8 +54,3 @@ def test_records_come_back() -> None:
 def test_what_is_no_record_is_named(data: bytes) -> None:
     with pytest.raises(UserError, match="somewhere"):
         from_json(data, "somewhere")
-
-
-def test_final_states_stay() -> None:
-    assert may_follow(State.WAITING, State.RUNNING)
-    assert not any(may_follow(state, other) for state in State if state.final for other in State)
