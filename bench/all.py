@@ -8,6 +8,7 @@ import argparse
 import os
 import platform
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -34,6 +35,7 @@ SECTIONS = {
 def main() -> int:
     """Run the sections that were asked for; 1 if a budget was missed."""
     options = _options()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # a benchmark that is ended cleans up, too
     with tempfile.TemporaryDirectory(prefix="gzl-bench-", dir=options.folder, ignore_cleanup_errors=True) as folder:
         machine = Machine(Path(folder), options.quick)
         # gzl's own modules, called in process, must not see this machine's configuration either.
