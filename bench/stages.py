@@ -73,7 +73,7 @@ def _rows(machine: Machine, graph: Graph, bin_folder: Path, missing: Mapping[str
         try:
             contestant()
         except subprocess.CalledProcessError as error:
-            why[tool] = f"it cannot do this graph: {str(error).rpartition(') ')[2]}"
+            why[tool] = f"it fails on this graph, with status {error.returncode}"
         else:
             contestants[shown[tool]] = contestant
     gzl = _Gzl(machine, gzlfile(graph))
