@@ -7,7 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from gzl.agent.environment import stage_env
+from gzl.agent.environment import job_env, stage_env
 from gzl.agent.lease import Journal, Lease
 from gzl.agent.slots import Slots
 from gzl.errors import GzlError
@@ -52,13 +52,13 @@ class Agent:
         self._lease = lease
         self._layout = lease.layout
         self._runner = runner
-        self._environ = environ
         self._clock = clock
         self._grace = grace
         self._journal = Journal(lease)
         self._request: JobRequest = unfinished.request(repo.layout, self.job)
         self._plan = plan(self._request.stages)
         self._record = self._replayed()
+        self._env = job_env(environ, self._request.env, self._record)
         self._slots = Slots(repo, self.job, self._record.commit, self._request.slots)
         self._running: dict[str, _Running] = {}  # by attempt directory
         self._later: list[tuple[float, str]] = []  # stages to be tried again, by monotonic time
@@ -190,10 +190,8 @@ class Agent:
         point("agent.started")
         try:
             workspace = self._slots.prepare(slot)
-            env = stage_env(
-                self._environ, self._request.env, self._record, stage,
-                attempt=directory, workspace=workspace, last=self._last_of(name),
-            )  # fmt: skip
+            last = self._last_of(name)
+            env = stage_env(self._env, stage, attempt=directory, workspace=workspace, last=last)
             work = Work(directory, workspace, attempt.shell(stage), attempt.script(stage), env)
             self._running[str(directory)] = running
             self._runner.start(work)

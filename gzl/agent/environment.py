@@ -17,37 +17,35 @@ _OF_THE_SESSION = {
 _VARIABLE = re.compile(r"\\\$|\$(?:\{(\w+)\}|(\w+))", re.ASCII)
 
 
-def stage_env(
-    base: Mapping[str, str],
-    declared: Mapping[str, str],
-    job: JobRecord,
-    stage: Stage,
-    *,
-    attempt: Path,
-    workspace: Path,
-    last: tuple[str, str],
-) -> dict[str, str]:
-    """The environment of one attempt; `last` are the commits that the stage last ran and last passed on, or empty."""
+def job_env(base: Mapping[str, str], declared: Mapping[str, str], job: JobRecord) -> dict[str, str]:
+    """What all stages of a job have in common."""
     env = {name: value for name, value in scrubbed(base).items() if name not in _OF_THE_SESSION}
     for name, value in declared.items():
         env[name] = expand(value, env)
-    branch = job.ref.removeprefix("refs/heads/") if job.ref.startswith("refs/heads/") else ""
-    env |= {
+    return env | {
         "CI": "true",
         "GZL_JOB": job.id,
+        "GZL_COMMIT": job.commit,
+        "GZL_REF": job.ref,
+        "GZL_BRANCH": job.ref.removeprefix("refs/heads/") if job.ref.startswith("refs/heads/") else "",
+        "GZL_TAG": job.ref.removeprefix("refs/tags/") if job.ref.startswith("refs/tags/") else "",
+        "GZL_EVENT": job.event,
+    }
+
+
+def stage_env(
+    common: Mapping[str, str], stage: Stage, *, attempt: Path, workspace: Path, last: tuple[str, str]
+) -> dict[str, str]:
+    """The environment of one attempt; `last` are the commits that the stage last ran and last passed on, or empty."""
+    return {
+        **common,
         "GZL_STAGE": stage.name,
         "GZL_ATTEMPT": str(attempt),
         "GZL_WORKSPACE": str(workspace),
-        "GZL_COMMIT": job.commit,
-        "GZL_REF": job.ref,
-        "GZL_BRANCH": branch,
-        "GZL_TAG": job.ref.removeprefix("refs/tags/") if job.ref.startswith("refs/tags/") else "",
-        "GZL_EVENT": job.event,
         "GZL_LAST_RUN": last[0],
         "GZL_LAST_PASS": last[1],
         **{f"GZL_MATRIX_{key.upper()}": value for key, value in stage.matrix.items()},
     }
-    return env
 
 
 def expand(value: str, env: Mapping[str, str]) -> str:

@@ -22,45 +22,56 @@ from gzl.runners.attempt import read_steps
 
 def finish(repo: Repo, lease: Lease, record: JobRecord, stages: Mapping[str, Stage]) -> None:
     """Write the finished `record` down and remove the job's folder. May be called again after a crash at any point."""
-    blobs: dict[str, bytes] = {}
-    full = {name: _with_attempts(repo, lease, result, stages[name], blobs) for name, result in record.stages.items()}
+    gathered = _Gatherer(repo, lease)
+    full = {name: gathered.stage(result, stages[name]) for name, result in record.stages.items()}
     done = without_agent(replace(record, stages=full))
     moved = branches.updates(repo, done, done.ref)
     updates = [*moved, RefUpdate(refs.live(done.id), None, ANY)]
     try:
-        store.record(repo, done.writer, done, logs=blobs, refs=updates, still_mine=lease.held)
+        store.record(repo, done.writer, done, logs=gathered.blobs, refs=updates, still_mine=lease.held)
     except RefInTheWay:
         branches.make_room(repo, moved)
-        store.record(repo, done.writer, done, logs=blobs, refs=updates, still_mine=lease.held)
+        store.record(repo, done.writer, done, logs=gathered.blobs, refs=updates, still_mine=lease.held)
     point("agent.recorded")
     unfinished.remove(repo.layout, done.id)
 
 
-def _with_attempts(repo: Repo, lease: Lease, result: StageResult, stage: Stage, blobs: dict[str, bytes]) -> StageResult:
-    attempts = []
-    for attempt in result.attempts:
-        directory = lease.layout.attempt(result.name, attempt.number)
-        steps = tuple(_steps(directory, attempt, stage))
+class _Gatherer:
+    """Takes from attempt directories what outlives them: `blobs` is what goes into the log ref."""
+
+    def __init__(self, repo: Repo, lease: Lease) -> None:
+        self._repo = repo
+        self._layout = lease.layout
+        self._booted = time.time() - _uptime()
+        self.blobs: dict[str, bytes] = {}
+
+    def stage(self, result: StageResult, stage: Stage) -> StageResult:
+        """The result with the steps and logs of its attempts."""
+        if not result.attempts:
+            return result
+        return replace(result, attempts=tuple(self._attempt(result.name, a, stage) for a in result.attempts))
+
+    def _attempt(self, name: str, attempt: Attempt, stage: Stage) -> Attempt:
+        directory = self._layout.attempt(name, attempt.number)
+        log = directory / "log"
         kept = None
-        if (directory / "log").exists():
-            kept, data = log_store.store(repo, directory / "log")
-            if data is not None and kept.bytes:
-                blobs[log_store.name(result.name, attempt.number)] = data
-            if (noted := times.pack(directory)) is not None:
-                blobs[times.times_name(result.name, attempt.number)] = noted
-        attempts.append(replace(attempt, steps=steps, log=kept))
-    return replace(result, attempts=tuple(attempts))
+        if log.exists():
+            kept, data = log_store.store(self._repo, log)
+            if data is not None:
+                self.blobs[log_store.name(name, attempt.number)] = data
+            if kept.bytes and (noted := times.pack(directory)) is not None:
+                self.blobs[times.times_name(name, attempt.number)] = noted
+        return replace(attempt, steps=tuple(self._steps(directory, attempt, stage)), log=kept)
 
-
-def _steps(directory: Path, attempt: Attempt, stage: Stage) -> Iterator[StepResult]:
-    booted = time.time() - _uptime()
-    begun, ended = attempt.started or 0.0, attempt.finished or time.time()
-    for number, offset, uptime in read_steps(directory) or [(1, 0, None)]:
-        if 1 <= number <= len(stage.steps):
-            step = stage.steps[number - 1]
-            # After a reboot the uptime says nothing about this attempt: no step began before it or after its end.
-            started = begun if uptime is None else min(max(booted + uptime, begun), ended)
-            yield StepResult(number, offset or 0, started, step.line, step.text)
+    def _steps(self, directory: Path, attempt: Attempt, stage: Stage) -> Iterator[StepResult]:
+        begun, ended = attempt.started or 0.0, attempt.finished or time.time()
+        several = read_steps(directory) if len(stage.steps) > 1 else []
+        for number, offset, uptime in several or [(1, 0, None)]:
+            if 1 <= number <= len(stage.steps):
+                step = stage.steps[number - 1]
+                # After a reboot the uptime says nothing about this attempt: no step began before it or after its end.
+                started = begun if uptime is None else min(max(self._booted + uptime, begun), ended)
+                yield StepResult(number, offset or 0, started, step.line, step.text)
 
 
 def _uptime() -> float:

@@ -12,19 +12,16 @@ from gzl.errors import UserError
 from gzl.git import source as git_source
 from gzl.git.repo import Repo
 from gzl.git.snapshot import snapshot
-from gzl.gzlfile import load
-from gzl.gzlfile.globs import matches
 from gzl.managers import jobs
 from gzl.managers.jobs import Asked, Known, Nothing, Refused
 from gzl.managers.launch import start_agent
+from gzl.managers.settings import Settings
+from gzl.managers.settings import read as read_settings
 from gzl.model.event import Event, EventKind
 from gzl.model.ids import new_job_id
 from gzl.model.record import JobRecord
 from gzl.model.request import JobRequest
 from gzl.notes.index import open_index
-from gzl.notes.trust import trusted
-from gzl.notes.writer import own
-from gzl.planning.triggers import asked_for
 from gzl.records.index import Index
 from gzl.runners.base import runner
 
@@ -51,9 +48,10 @@ def command(
         raise UserError("--failed goes with --again: `gzl run --again --failed`")
     runner(provider)  # says what there is, before anything is made
     repo = app.initialised
-    asked = _asked(app, repo, commit, stages, provider, again=again)
+    settings = read_settings(repo)
+    asked = _asked(app, settings, commit, stages, provider, again=again)
     with open_index(repo) as index:
-        outcome = jobs.answer(asked, index, trusted(repo))
+        outcome = jobs.answer(asked, index, settings.trusted)
         if isinstance(outcome, JobRequest) and failed:
             outcome = jobs.only_failed(outcome, _earlier(index, outcome.record))
     match outcome:
@@ -86,7 +84,10 @@ def _run(app: App, repo: Repo, request: JobRequest, *, detach: bool) -> int:
         return INTERRUPTED
 
 
-def _asked(app: App, repo: Repo, commit: str | None, stages: tuple[str, ...], provider: str, *, again: bool) -> Asked:
+def _asked(
+    app: App, settings: Settings, commit: str | None, stages: tuple[str, ...], provider: str, *, again: bool
+) -> Asked:
+    repo = app.repo
     if commit is None:
         oid, base = snapshot(repo, app.directory)
     else:
@@ -95,30 +96,21 @@ def _asked(app: App, repo: Repo, commit: str | None, stages: tuple[str, ...], pr
             raise UserError(f"--commit {commit}: no such commit; `git log` lists them")
         oid = found
     source = git_source.read(repo, oid)
-    if source.gzlfile is None:
+    if source is None or source.gzlfile is None:
         raise UserError(f"{commit or 'HEAD'}: has no Gzlfile; `gzl init` writes one to start with")
     event = Event(EventKind.MANUAL, _ref(repo, commit), None, oid)
     return Asked(
         job=new_job_id(app.clock()),
         event=event,
         source=source,
-        writer=own(repo),
+        writer=settings.writer,
         now=app.clock(),
-        slots=jobs.slots(repo),
-        targets=stages or _default_targets(source, event),
+        slots=settings.slots,
+        targets=stages or None,
         again=again,
         snapshot_of=base,
         runner=provider,
     )
-
-
-def _default_targets(source: git_source.Source, event: Event) -> tuple[str, ...]:
-    pipeline = load(source.gzlfile or b"", "Gzlfile")
-    for kind in (EventKind.MANUAL, EventKind.PUSH):
-        wanted = asked_for(pipeline, Event(kind, event.ref, None, event.new), matches)
-        if wanted:
-            return wanted
-    return tuple(dict.fromkeys(stage.family or stage.name for stage in pipeline.stages.values()))
 
 
 def _ref(repo: Repo, commit: str | None) -> str:

@@ -21,6 +21,7 @@ from gzl.model.result import State
 _POLL = 0.03  # seconds
 _FRAMES = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
 _TAIL = 30  # lines of a failed stage's log
+_LONGEST = 1 << 16  # bytes of a line that are kept waiting for its end
 
 
 def watch(app: App, follower: Follower) -> int:
@@ -87,9 +88,14 @@ class _Plain:
         click.echo(_headline(follower.record))
 
     def output(self, news: Output) -> None:
-        *lines, self._parts[news.stage] = (self._parts.get(news.stage, b"") + news.data).split(b"\n")
-        for line in lines:
-            self._line(news.stage, line)
+        data = self._parts.pop(news.stage, b"") + news.data
+        whole, end, rest = data.rpartition(b"\n")
+        if len(rest) > _LONGEST:
+            whole, end, rest = data, b"\n", b""
+        if rest:
+            self._parts[news.stage] = rest
+        if end:
+            self._lines(news.stage, whole)
 
     def entry(self, entry: Entry, follower: Follower) -> None:
         if entry.what in ("ended", "skipped"):
@@ -101,11 +107,14 @@ class _Plain:
 
     def _flush(self, stage: str) -> None:
         if rest := self._parts.pop(stage, b""):
-            self._line(stage, rest)
+            self._lines(stage, rest)
 
-    def _line(self, stage: str, line: bytes) -> None:
-        text = line.decode(errors="replace").removesuffix("\r")
-        click.echo(f"{escaped(stage):{self._width}} | {text}")
+    def _lines(self, stage: str, whole: bytes) -> None:
+        """Print lines as they are, all at once: a stage may write a million of them."""
+        prefix = f"{escaped(stage):{self._width}} | ".encode()
+        sys.stdout.flush()
+        sys.stdout.buffer.write(prefix + whole.replace(b"\r\n", b"\n").replace(b"\n", b"\n" + prefix) + b"\n")
+        sys.stdout.buffer.flush()
 
 
 class _Live:

@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 
-from gzl.errors import UserError
 from gzl.git.repo import Repo
 
 GZLFILE = "Gzlfile"
@@ -18,13 +17,14 @@ class Source:
     gzlfile: bytes | None
 
 
-def read(repo: Repo, commit: str) -> Source:
-    """Read `commit` (a full object id). UserError if there is no such commit here."""
-    wanted = f"{commit}^{{commit}}\n{commit}:{GZLFILE}\n"
+def read(repo: Repo, oid: str) -> Source | None:
+    """Read the commit that `oid` (a full object id) is, or is an annotated tag of. None if it is no commit here."""
+    wanted = f"{oid}^{{commit}}\n{oid}:{GZLFILE}\n"
     printed = repo.git("cat-file", "--batch", stdin=wanted.encode())
+    commit = printed.partition(b" ")[0].decode()
     body, rest = _entry(printed)
     if body is None:
-        raise UserError(f"{commit}: no such commit in {repo.common_dir}; `git fetch` may bring it")
+        return None
     header, _, message = body.partition(b"\n\n")
     gzlfile, _ = _entry(rest)
     tree = header.split(b"\n", 1)[0].removeprefix(b"tree ").decode()

@@ -30,9 +30,11 @@ def write_atomic(path: Path, data: bytes, mode: int = 0o644) -> None:
 def read_or_none(path: Path) -> bytes | None:
     """The bytes of `path`, or None where there is no such file."""
     try:
-        return path.read_bytes()
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except (FileNotFoundError, NotADirectoryError):
         return None
+    with open(fd, "rb") as file:
+        return file.read()
 
 
 def append(path: Path, data: bytes, mode: int = 0o644) -> None:

@@ -43,7 +43,7 @@ def problems(repo: Repo, own: str, records: Iterable[JobRecord]) -> Iterator[str
 def _logs(record: JobRecord) -> Iterator[_Log]:
     for name, stage in record.stages.items():
         for attempt in stage.attempts:
-            if attempt.log is not None:
+            if attempt.log is not None and attempt.log.bytes:
                 yield _Log(record, name, attempt.number, attempt.log)
 
 

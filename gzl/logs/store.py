@@ -26,6 +26,7 @@ MAX_IN_REF = 1 << 20  # compressed bytes
 MAX_TRIED = 16 << 20  # bytes; more seldom compresses to 1 MiB, and finding out takes a second for each 50 MB
 _CHUNK = 1 << 20
 _LEVEL = 6
+_OF_NOTHING = hashlib.sha256().hexdigest()
 
 
 def name(stage: str, attempt: int) -> str:
@@ -36,10 +37,12 @@ def name(stage: str, attempt: int) -> str:
 def store(repo: Repo, data_path: Path) -> tuple[LogRef, bytes | None]:
     """Keep a log that is complete: gives what a record says of it, and the compressed bytes to hand to `record`.
 
-    Bytes None: the log was large, and is now a file in the repository's gzl folder too. `data_path` stays, so that all
-    of it can be done again after a crash; it is removed with the job's folder once the record is written.
+    Bytes None: the log is empty, or it was large and is now a file in the repository's gzl folder too. `data_path`
+    stays, so that all of it can be done again after a crash; it goes with the job's folder once the record is written.
     """
     size = data_path.stat().st_size
+    if not size:
+        return LogRef(0, _OF_NOTHING, "ref"), None
     digest, compressed = _read(data_path, compress=size <= MAX_TRIED)
     if compressed is not None:
         return LogRef(size, digest, "ref"), compressed
@@ -58,6 +61,8 @@ def open_log(repo: Repo, record: JobRecord, stage: str, attempt: int) -> BinaryI
     log = _attempt(record, stage, attempt, what).log
     if log is None:
         raise UserError(f"{what}: has no log: nothing of it was executed")
+    if not log.bytes:
+        return io.BytesIO()
     if log.store == "file":
         return _open_file(repo, log, what, record.writer)
     for data in candidates(repo, record, stage, attempt):

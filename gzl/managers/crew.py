@@ -18,7 +18,6 @@ from gzl.kit import proc
 from gzl.kit.clock import Clock
 from gzl.kit.crash import point
 from gzl.kit.fs import is_locked
-from gzl.managers.jobs import BadCount, most_jobs
 from gzl.model import refs
 from gzl.model.event import EventKind
 from gzl.model.record import JobRecord, StageResult
@@ -75,8 +74,8 @@ class Crew:
             self._after(job, status)
         return bool(ended)
 
-    def employ(self) -> bool:
-        """Start agents for the jobs that may run now; whether there were any."""
+    def employ(self, most: int) -> bool:
+        """Start agents for the jobs that may run now, `most` at once; whether there were any."""
         self._look()
         ours = set(self._own.values())
         held = ours | {job for job in self._waiting if is_locked(self._layout.job(job).lease)}
@@ -85,7 +84,7 @@ class Crew:
         if not self._waiting.keys() - held:
             return False
         busy = {_lane(self._waiting[job]) for job in held if job in self._waiting}
-        room = self._most_jobs() - len(held)
+        room = most - len(held)
         started = False
         for job, record in sorted(self._waiting.items()):
             if room <= 0:
@@ -161,13 +160,6 @@ class Crew:
             else:
                 self._foreign[pidfd] = job
                 self._poll.register(pidfd, select.POLLIN)
-
-    def _most_jobs(self) -> int:
-        try:
-            return most_jobs(self._repo)
-        except BadCount as error:
-            self._say(f"{error}; going on with {error.default}")
-            return error.default
 
 
 def _lane(record: JobRecord) -> str:

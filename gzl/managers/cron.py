@@ -32,11 +32,11 @@ class Schedule:
             return
         self._commit = commit
         self._schedules = ()
-        gzlfile = source.read(self._repo, commit).gzlfile
-        if gzlfile is None:
+        head = source.read(self._repo, commit)
+        if head is None or head.gzlfile is None:
             return
         try:
-            rules = load(gzlfile, commit).rules
+            rules = load(head.gzlfile, commit).rules
         except UserError:
             return  # said by the job of the push that brought it
         self._schedules = tuple(dict.fromkeys(rule.patterns[0] for rule in rules if rule.kind is EventKind.CRON))

@@ -18,14 +18,13 @@ from gzl.githooks.spool import Claimed
 from gzl.kit.clock import Clock
 from gzl.kit.crash import point
 from gzl.managers.cron import Schedule
-from gzl.managers.jobs import Answer, Asked, BadCount, Known, Nothing, Refused, answer, create, slots
+from gzl.managers.jobs import Answer, Asked, Known, Nothing, Refused, answer, create
+from gzl.managers.settings import read as read_settings
 from gzl.model.event import Event, EventKind
 from gzl.model.ids import next_job_id
 from gzl.model.request import JobRequest
 from gzl.notes import branches, store
 from gzl.notes.index import open_index
-from gzl.notes.trust import trusted
-from gzl.notes.writer import own
 from gzl.records import unfinished
 from gzl.records.index import Index
 
@@ -40,7 +39,7 @@ class Intake:
         self._layout = repo.layout
         self._clock = clock
         self._say = say
-        self._writer = own(repo)
+        self.settings = read_settings(repo, say)
         self._last_id = ""
         self._seen = spool.read_seen(self._layout)
         self.schedule = Schedule(repo, clock())
@@ -56,20 +55,11 @@ class Intake:
         files = self._claim()
         if not files:
             return False
-        self._read_settings()
+        self.settings = read_settings(self._repo, self._say)
         with open_index(self._repo) as index:
             for event_file in files:
                 self._handle(event_file, index)
-        self.schedule.refresh()
         return len(spool.claimed(self._layout)) < len(files)
-
-    def _read_settings(self) -> None:
-        self._trusted = trusted(self._repo)
-        try:
-            self._slots = slots(self._repo)
-        except BadCount as error:
-            self._say(f"{error}; going on with {error.default}")
-            self._slots = error.default
 
     def deposit_missed(self) -> None:
         """Tell of the tips that no event told of: a hook was missing, a disk was full, the power failed."""
@@ -131,26 +121,26 @@ class Intake:
         """Make the job of an event; what came of it, in a text whose first word is the job's id if there is one."""
         if event.new is None:
             return self._forget(event)
-        if self._layout.job(job).root.exists() or store.recorded(self._repo, self._writer, job):
+        if self._layout.job(job).root.exists() or store.recorded(self._repo, self.settings.writer, job):
             return job
-        commit = self._repo.resolve(event.new)
-        if commit is None:
+        source = git_source.read(self._repo, event.new)
+        if source is None:
             return f"{event.new[:12]} is no commit"
-        twin = self._twin(event, commit)
+        twin = self._twin(event, source.commit)
         if twin is not None:
             return f"{twin} runs for it already"
         asked = Asked(
             job=job,
             event=event,
-            source=git_source.read(self._repo, commit),
-            writer=self._writer,
+            source=source,
+            writer=self.settings.writer,
             now=self._clock(),
-            slots=self._slots,
+            slots=self.settings.slots,
             targets=event.stages or None,
             again=event.kind is EventKind.CRON,
             follow_up=True,
         )
-        return self._carry_out(event, answer(asked, index, self._trusted))
+        return self._carry_out(event, answer(asked, index, self.settings.trusted))
 
     def _carry_out(self, event: Event, outcome: Answer) -> str:
         match outcome:
@@ -160,7 +150,7 @@ class Intake:
                 branches.inherit(self._repo, record, event.ref)
                 return f"{record.id} {record.state} already, for the same pipeline"
             case Refused(record):
-                store.record(self._repo, self._writer, record)
+                store.record(self._repo, self.settings.writer, record)
                 return f"{record.id} failed: {record.reason}"
             case JobRequest():
                 create(self._repo, outcome)

@@ -3,7 +3,6 @@
 Both the repo manager and `gzl run` make their jobs here, so that both give the same answer to the same question.
 """
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -16,7 +15,7 @@ from gzl.gzlfile import load, unavailable
 from gzl.gzlfile.globs import matches
 from gzl.kit.crash import point
 from gzl.model import refs
-from gzl.model.event import Event
+from gzl.model.event import Event, EventKind
 from gzl.model.pipeline import Pipeline, Stage
 from gzl.model.record import JobRecord, StageResult
 from gzl.model.request import JobRequest
@@ -78,7 +77,8 @@ def answer(asked: Asked, index: Index, trusted: frozenset[str] | None) -> Answer
     event, source = asked.event, asked.source
     if source.gzlfile is None:
         return Nothing(f"{source.commit[:12]} has no {GZLFILE}")
-    if asked.targets is None and (because := skip_reason(event, source.message)) is not None:
+    automatic = event.kind is not EventKind.MANUAL and not event.stages
+    if automatic and (because := skip_reason(event, source.message)) is not None:
         return Nothing(because)
     where = f"{source.commit[:12]}:{GZLFILE}"
     try:
@@ -125,39 +125,22 @@ def create(repo: Repo, request: JobRequest) -> None:
     unfinished.create(repo.layout, request)
 
 
-def slots(repo: Repo) -> int:
-    """How many stages of a job may run at once: git config gzl.slots, else the processors that this process may use."""
-    return _count(repo, "gzl.slots", len(os.sched_getaffinity(0)))
-
-
-def most_jobs(repo: Repo) -> int:
-    """How many jobs may run at once: git config gzl.jobs, else two."""
-    return _count(repo, "gzl.jobs", 2)
-
-
-class BadCount(UserError):
-    """A setting is no count; `default` is what holds without it."""
-
-    def __init__(self, key: str, value: str, default: int) -> None:
-        super().__init__(f"git config {key}: {value!r} is not a count from 1; `git config {key} {default}` mends it")
-        self.default = default
-
-
-def _count(repo: Repo, key: str, default: int) -> int:
-    value = repo.config(key)
-    if value is None:
-        return default
-    if not value.isdecimal() or int(value) < 1:
-        raise BadCount(key, value, default)
-    return int(value)
-
-
 def _wanted(pipeline: Pipeline, asked: Asked, where: str) -> tuple[str, ...]:
-    names = asked.targets if asked.targets is not None else asked_for(pipeline, asked.event, matches)
+    names = asked.targets if asked.targets is not None else _by_rules(pipeline, asked.event)
     unknown = [name for name in names if name not in pipeline.families and name not in pipeline.stages]
     if unknown:
         raise UserError(f"{where}: no stage {unknown[0]!r}; there are {', '.join(pipeline.families) or 'none'}")
     return tuple(names)
+
+
+def _by_rules(pipeline: Pipeline, event: Event) -> tuple[str, ...]:
+    """The stages that the rules ask for. A manual run without a rule of its own is what a push to the branch would run;
+    where no rule matches that either, all stages."""
+    names = asked_for(pipeline, event, matches)
+    if names or event.kind is not EventKind.MANUAL:
+        return names
+    pushed = asked_for(pipeline, replace(event, kind=EventKind.PUSH), matches)
+    return pushed or tuple(dict.fromkeys(stage.family or stage.name for stage in pipeline.stages.values()))
 
 
 def _record(asked: Asked, stages: Mapping[str, Stage], wish: str, wanted: Sequence[str]) -> JobRecord:

@@ -88,7 +88,9 @@ class RepoManager:
     def _turn(self) -> bool:
         """Do what can be done now; whether there was anything, and so perhaps more."""
         handled = self._intake.handle()
-        started = self._crew.employ()
+        started = self._crew.employ(self._intake.settings.jobs)
+        if handled:
+            self._intake.schedule.refresh()  # after the agents: nobody waits for it
         # Each git that was run above has left a SIGCHLD too: dropped here, or the manager would wake itself for ever.
         # An agent's that came with them is not lost, because agents are reaped after it.
         _drain(self._child)

@@ -1,5 +1,7 @@
 """Whose records count in decisions: a skip, a gate, a line in the notes of a server."""
 
+from collections.abc import Iterable
+
 from gzl.git.repo import Repo
 from gzl.kit.proc import run
 from gzl.notes.writer import own
@@ -13,5 +15,10 @@ def trusted(repo: Repo) -> frozenset[str] | None:
     None: all of them, which the entry `*` says.
     """
     done = run(["git", "--git-dir", str(repo.git_dir), "config", "-z", "--get-all", KEY])
-    names = {name for name in done.stdout.decode(errors="surrogateescape").split("\0") if name}
-    return None if "*" in names else frozenset(names | {own(repo)})
+    return among(done.stdout.decode(errors="surrogateescape").split("\0"), own(repo))
+
+
+def among(listed: Iterable[str], own: str) -> frozenset[str] | None:
+    """The writers that count where the list says `listed`; None: all of them."""
+    names = {name for name in listed if name}
+    return None if "*" in names else frozenset(names | {own})

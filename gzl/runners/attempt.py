@@ -16,8 +16,10 @@ is counted with wc only where there is no /proc.
 
 import shlex
 from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path, PurePath
 
+from gzl.kit.fs import read_or_none
 from gzl.model.pipeline import Stage
 
 SUPERVISOR = r"""set -C
@@ -69,17 +71,18 @@ def shell(stage: Stage) -> tuple[str, ...]:
 
 def env_text(env: Mapping[str, str]) -> str:
     """The text of `env`: reading it with `.` gives a shell the stage's environment."""
-    return "".join(
-        f"export {name}={shlex.quote(value)}\n" for name, value in sorted(env.items()) if name.isidentifier()
-    )
+    return "".join(_export(name, value) for name, value in env.items() if name.isidentifier())
+
+
+@lru_cache(maxsize=1024)
+def _export(name: str, value: str) -> str:
+    """A line of `env`. Most of them are the same for all stages of a job."""
+    return f"export {name}={shlex.quote(value)}\n"
 
 
 def read_rc(directory: Path) -> tuple[int, int] | None:
     """Exit status and log length of an attempt that ended; None as long as it has not, or if it never will."""
-    try:
-        text = (directory / "rc").read_text()
-    except FileNotFoundError:
-        return None
+    text = (read_or_none(directory / "rc") or b"").decode(errors="replace")
     # A line without its end is still being written.
     fields = text.split()
     return (int(fields[0]), int(fields[1])) if text.endswith("\n") and len(fields) == 2 else None
@@ -87,10 +90,7 @@ def read_rc(directory: Path) -> tuple[int, int] | None:
 
 def read_steps(directory: Path) -> list[tuple[int, int | None, float | None]]:
     """Number, log offset in bytes and uptime in seconds of each step that was begun."""
-    try:
-        lines = (directory / "steps").read_text().splitlines()
-    except FileNotFoundError:
-        return []
+    lines = (read_or_none(directory / "steps") or b"").decode(errors="replace").splitlines()
     fields = (line.split() for line in lines)
     return [
         (int(number), None if offset == "-" else int(offset), None if uptime == "-" else float(uptime))

@@ -33,13 +33,13 @@ class LocalRunner:
         proc.become_subreaper()
 
     def start(self, work: Work) -> None:
-        directory = work.directory
-        directory.mkdir(parents=True)
-        _write(directory / "script", work.script, 0o600 if work.shell else 0o700)
-        _write(directory / "env", env_text(work.env), 0o600)
-        argv = ["sh", "-c", SUPERVISOR, str(directory), str(work.workspace), *work.shell]
-        pid = proc.spawn(argv, env=work.env, stdout=directory / "log")
-        self._children[pid] = directory
+        place = os.fspath(work.directory)
+        os.makedirs(place)
+        _write(f"{place}/script", work.script, 0o600 if work.shell else 0o700)
+        _write(f"{place}/env", env_text(work.env), 0o600)
+        argv = ["/bin/sh", "-c", SUPERVISOR, place, os.fspath(work.workspace), *work.shell]
+        pid = proc.spawn(argv, env=work.env, stdout=f"{place}/log")
+        self._children[pid] = work.directory
 
     def adopt(self, directory: Path) -> bool:
         if read_rc(directory) is not None:
@@ -133,7 +133,7 @@ class LocalRunner:
             time.sleep(0.01)
 
 
-def _write(path: Path, text: str, mode: int) -> None:
+def _write(path: str, text: str, mode: int) -> None:
     fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
     try:
         os.write(fd, text.encode(errors="surrogateescape"))
