@@ -184,20 +184,25 @@ class Agent:
         slot = self._slots.take()
         number = self._numbers.get(name, 0) + 1
         self._numbers[name] = number
-        running = _Running(name, number, slot)
         directory = self._layout.attempt(name, number)
-        self._note(Entry(self._now(), "started", name, number, slot))
-        point("agent.started")
+        problem, workspace = "", directory
         try:
             workspace = self._slots.prepare(slot)
-            last = self._last_of(name)
-            env = stage_env(self._env, stage, attempt=directory, workspace=workspace, last=last)
-            work = Work(directory, workspace, attempt.shell(stage), attempt.script(stage), env)
-            self._running[str(directory)] = running
-            self._runner.start(work)
         except (GzlError, OSError) as error:
-            self._running[str(directory)] = running
-            self._end(End(directory, None, None, f"could not be started: {error}"))
+            problem = f"no workspace: {error}"
+        # Only now: a stage's time is its workload's, and an agent that dies on the way here has begun nothing.
+        self._note(Entry(self._now(), "started", name, number, slot))
+        point("agent.started")
+        self._running[str(directory)] = _Running(name, number, slot)
+        try:
+            if not problem:
+                last = self._last_of(name)
+                env = stage_env(self._env, stage, attempt=directory, workspace=workspace, last=last)
+                self._runner.start(Work(directory, workspace, attempt.shell(stage), attempt.script(stage), env))
+        except OSError as error:
+            problem = f"could not be started: {error}"
+        if problem:
+            self._end(End(directory, None, None, problem))
         point("agent.spawned")
 
     def _end(self, end: End) -> None:
