@@ -245,7 +245,11 @@ def settle(gzl_folder: Path) -> None:
     """Wait until every event is handled and every job recorded, and a moment more, so that processes are gone."""
 
     def settled() -> bool:
-        waiting = [folder for folder in ("spool/new", "spool/cur", "jobs") if any((gzl_folder / folder).glob("[!.]*"))]
+        waiting = [
+            folder
+            for folder in ("spool/tmp", "spool/new", "spool/cur", "jobs")
+            if any((gzl_folder / folder).glob("[!.]*"))
+        ]
         return not waiting
 
     wait_until(settled, f"the jobs in {gzl_folder} end")

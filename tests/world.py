@@ -80,7 +80,12 @@ class Place:
         layout = self.layout
         until = time.monotonic() + seconds
         while time.monotonic() < until:
-            waiting = [*layout.spool.glob("new/*"), *layout.spool.glob("cur/*"), *layout.jobs.glob("[0-9a-z]*")]
+            waiting = [
+                *layout.spool.glob("tmp/*"),
+                *layout.spool.glob("new/*"),
+                *layout.spool.glob("cur/*"),
+                *layout.jobs.glob("[0-9a-z]*"),
+            ]
             if not waiting:
                 return
             time.sleep(0.02)

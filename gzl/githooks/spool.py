@@ -2,7 +2,8 @@
 
 A maildir (https://cr.yp.to/proto/maildir.html) of small text files, one an event, each in one place at any instant:
 
-    tmp/<name>         being written; no reader looks here, but for `adopt`
+    tmp/<name>         being written, or whole (its last line is `end`): the reader itself renames a whole one, which
+                       saves every hook a process (`mv`; sh has no rename of its own)
     new/<name>         told, and nobody's yet
     cur/<job>.<name>   claimed by a manager, for the job whose id it carries
     bad/<name>         not an event; the reason is beside it in <name>.why
@@ -50,6 +51,7 @@ class Claimed:
 
 def pending(layout: Layout) -> list[str]:
     """The events that nobody has claimed, in the order of arrival."""
+    _adopt(layout)
     return _by_age(layout.spool / "new")
 
 
@@ -106,21 +108,16 @@ def deposit(layout: Layout, event: Event) -> str:
     return name
 
 
-def adopt(layout: Layout) -> list[str]:
-    """Move to `new/` what hooks wrote whole and died before they renamed it; drop what they had not finished. The
-    names of the adopted. A manager calls this when it starts."""
-    adopted = []
+def _adopt(layout: Layout) -> None:
+    """Move to `new/` what is whole in `tmp/`; drop what a hook that is dead did not finish."""
     for name in _by_age(layout.spool / "tmp"):
         path = layout.spool / "tmp" / name
-        if _writer_lives(name):
-            continue
-        with suppress(FileNotFoundError):
+        with suppress(FileNotFoundError):  # another reader was faster
             if path.read_bytes().endswith(b"\nend\n"):
+                (layout.spool / "new").mkdir(exist_ok=True)
                 os.rename(path, layout.spool / "new" / name)
-                adopted.append(name)
-            else:
+            elif not _writer_lives(name):
                 path.unlink()
-    return adopted
 
 
 def outcome(layout: Layout, name: str, text: str, now: float | None = None) -> None:

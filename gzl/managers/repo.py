@@ -52,7 +52,6 @@ class RepoManager:
         for fd in (self._fifo, self._child):
             self._poll.register(fd, select.POLLIN)
         unfinished.sweep(self._layout)
-        spool.adopt(self._layout)
         self._intake = Intake(repo, clock, say)
         self._crew = Crew(repo, clock, say, start_agent, self._poll)
         self._present()

@@ -1,6 +1,7 @@
-# Events: each is a file of the spool, a maildir (https://cr.yp.to/proto/maildir.html): written in tmp/, renamed to new/,
-# so that a reader finds whole events only. After it the repo manager is woken, or one is started. Nothing here fails
-# the hook: an event that cannot be written is said, and a manager finds the branch's tip when it next starts.
+# Events: each is a file of the spool, a maildir (https://cr.yp.to/proto/maildir.html): written in tmp/, its last line
+# `end`. The repo manager, which is then woken or started, renames what is whole to new/: a rename costs the hook a process,
+# and the manager a system call. Nothing here fails the hook: an event that cannot be written is said, and a manager finds
+# the branch's tip when it next starts.
 
 spool=$root/spool
 newline='
@@ -28,18 +29,11 @@ write_event() {
     serial=$((serial + 1))
     { printf 'event %s\nold %s\nnew %s\nref %s\nactor %s\n%send\n' "$1" "$2" "$3" "$4" "$actor" "$options" \
         >"$spool/tmp/$unique.$$.$serial"; } 2>/dev/null || lost=1
-    # A thousand names are safely below what one mv can be given.
-    case $serial in *000) rename_events ;; esac
-}
-
-rename_events() {
-    mv -f "$spool/tmp/$unique.$$".* "$spool/new/" 2>/dev/null || lost=1
 }
 
 # Hand over what was written, and see that a manager looks at it. Fails if there was nothing.
 deliver() {
     [ "$serial" != 1000000 ] || return 1
-    case $serial in *000) ;; *) rename_events ;; esac
     if [ -n "$lost" ]; then
         say "cannot write events in $spool (is the disk full?): the push or commit stands, but its jobs start late;" \
             "make room, then run \`gzl init\` and \`gzl manage-repo --once\` in this repository"
