@@ -1,8 +1,9 @@
 """The agent's loop: start what may start, wait for what runs, note what ended. The package says why that is safe."""
 
 import os
+import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -80,12 +81,18 @@ class Agent:
         self._leaving = True
         self._runner.wake()
 
-    def run(self) -> JobRecord:
-        """The job's record when all stages have ended. HandedOver if the agent was told to leave before."""
+    def run(self, meanwhile: Callable[[], None]) -> JobRecord:
+        """The job's record when all stages have ended. HandedOver if the agent was told to leave before.
+
+        `meanwhile` is called in a thread of its own once the first stages run.
+        """
         if not self._record.state.final:
             self._note(Entry(self._now(), "taken", token=self._lease.token, host=os.uname().nodename, pid=os.getpid()))
             self._resume()
+            helper = threading.Thread(target=meanwhile, daemon=True)
             while not self._turn():
+                if helper.ident is None:
+                    helper.start()
                 self._wait()
             self._runner.sweep()
             point("agent.over")

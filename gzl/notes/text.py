@@ -74,7 +74,10 @@ def _outcome(stage: StageResult, time: str) -> str:
 
 
 def _seconds(started: float | None, finished: float | None) -> str:
-    return "" if started is None or finished is None else f"{max(0.0, finished - started):.1f}s"
+    if started is None or finished is None:
+        return ""
+    # As a ledger keeps them, in milliseconds: what a fsck reads there must give the same text.
+    return f"{max(0.0, round(finished, 3) - round(started, 3)):.1f}s"
 
 
 def _count(stages: int) -> str:

@@ -123,7 +123,7 @@ def test_what_this_version_cannot_do_is_refused_by_name(repo: Place) -> None:
 
 
 def test_stop_ends_the_whole_tree_and_is_no_verdict(repo: Place) -> None:
-    repo.gzlfile("on push: slow after\nslow:\n    sleep 300 & sleep 301\nafter: slow\n    true\n")
+    repo.gzlfile("on push: slow after\nslow:\n    sleep 3217 & sleep 3218\nafter: slow\n    true\n")
     repo.commit("slow")
     job = repo.gzl("run", "--detach").stdout.strip()
     until = time.monotonic() + 20
@@ -134,7 +134,7 @@ def test_stop_ends_the_whole_tree_and_is_no_verdict(repo: Place) -> None:
     record = repo.show(job)
     assert (record["state"], record["stages"]["slow"]["state"]) == ("stopped", "stopped")
     assert "stopped by" in record["reason"]
-    assert subprocess.run(["pgrep", "-f", "sleep 30[01]"], check=False).returncode == 1
+    assert subprocess.run(["pgrep", "-f", "sleep 321[78]"], check=False).returncode == 1
     again = repo.gzl("run", "--detach")
     assert again.returncode == 0, "a stopped job is no verdict"
     repo.gzl("stop", again.stdout.strip())

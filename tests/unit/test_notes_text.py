@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from gzl.kit.text import escaped
 from gzl.model.ids import new_job_id
-from gzl.model.record import Attempt, JobRecord, StageResult
+from gzl.model.record import Attempt, JobRecord, StageResult, from_json, to_json
 from gzl.model.result import State
 from gzl.notes import text
 
@@ -33,6 +33,15 @@ def test_a_note_is_for_people() -> None:
         f"{JOB}/deploy  skipped  unchanged since 1f3c9ab\n"
         f"{JOB}/test    passed   8.9s"
     )
+
+
+def test_what_a_ledger_gives_back_makes_the_same_note() -> None:
+    """Whatever the clock said: the text was made from the record before it was rounded, and is made again after."""
+    for number in range(2000):
+        started = 1_790_000_000 + number * 0.00037
+        stage = StageResult("build", State.PASSED, started, started + 0.04996 + number * 0.0000021)
+        made = record(started=started, finished=started + 0.2496, stages={"build": stage})
+        assert text.render(from_json(to_json(made), "here")) == text.render(made)
 
 
 def test_failures_say_how() -> None:
