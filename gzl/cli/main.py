@@ -1,10 +1,13 @@
 """`gzl`: finds the command, imports that one alone, and runs it inside the boundary."""
 
 import io
+import os
 import sys
 
 from gzl import __version__
 from gzl.cli.boundary import guarded
+
+_COMPLETE = "_GZL_COMPLETE"  # set by the shell functions that click makes for completion
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -21,6 +24,10 @@ def _run(arguments: list[str]) -> int:
 
     from gzl.cli.group import gzl
 
+    if instruction := os.environ.get(_COMPLETE):
+        from click.shell_completion import shell_complete
+
+        return shell_complete(gzl, {}, "gzl", _COMPLETE, instruction)
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # what a terminal cannot show must not end a command
     try:

@@ -212,3 +212,9 @@ a:
     repo.gzl("run")
     assert repo.gzl("logs", "HEAD/a").stdout == "v1.2\nsubject\nHEAD\n"
     assert repo.git("log", "-1", "--format=%s") == "subject"
+
+
+def test_shell_completion(repo: Place) -> None:
+    done = repo.gzl(_GZL_COMPLETE="bash_complete", COMP_WORDS="gzl re", COMP_CWORD="1")
+    assert done.stdout.splitlines() == ["plain,reindex"]
+    assert "complete" in repo.gzl(_GZL_COMPLETE="bash_source").stdout
