@@ -4,6 +4,7 @@ job up, now or after a crash, runs the same."""
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 from gzl.errors import UserError
@@ -61,7 +62,7 @@ def _stage_data(stage: Stage) -> dict[str, Any]:
     return {
         "name": stage.name,
         "needs": [
-            [[[ref.stage, ref.repo, ref.branch] for ref in dependency.alternatives], dependency.when, dependency.line]
+            [dependency.when, *((ref.stage, ref.repo, ref.branch) for ref in dependency.alternatives)]
             for dependency in stage.dependencies
         ],
         "steps": [[step.text, step.line] for step in stage.steps],
@@ -78,9 +79,7 @@ def _stage_data(stage: Stage) -> dict[str, Any]:
 def _stage(raw: Mapping[str, Any]) -> Stage:
     return Stage(
         name=raw["name"],
-        dependencies=tuple(
-            Dependency(tuple(StageRef(*ref) for ref in refs), When(when), line) for refs, when, line in raw["needs"]
-        ),
+        dependencies=tuple(_dependency(when, *map(tuple, refs)) for when, *refs in raw["needs"]),
         steps=tuple(Step(text, line) for text, line in raw["steps"]),
         interpreter=raw["interpreter"],
         shell=raw["shell"],
@@ -90,3 +89,9 @@ def _stage(raw: Mapping[str, Any]) -> Stage:
         family=raw["family"],
         line=raw["line"],
     )
+
+
+@lru_cache(maxsize=4096)
+def _dependency(when: str, *refs: tuple[str, str | None, str | None]) -> Dependency:
+    """Shared by all stages that need the same: a layered graph has a few hundred, named tens of thousands of times."""
+    return Dependency(tuple(StageRef(*ref) for ref in refs), When(when))

@@ -87,19 +87,21 @@ def plan(stages: Mapping[str, Stage], durations: Mapping[str, float] | None = No
     for name, stage in stages.items():
         families[stage.family or name] = (*families.get(stage.family or name, ()), name)
     families.update({name: (name,) for name in stages})
-    needs = {
-        name: tuple(_need(dependency, families) for dependency in stage.dependencies) for name, stage in stages.items()
-    }
+    known: dict[int, Need] = {}  # by identity: stages share their dependencies, and a hash would look at all of each
+
+    def need(dependency: Dependency) -> Need:
+        if id(dependency) not in known:
+            alternatives = tuple(families[ref.stage] for ref in dependency.alternatives)
+            known[id(dependency)] = Need(alternatives, dependency.when)
+        return known[id(dependency)]
+
+    needs = {name: tuple(map(need, stage.dependencies)) for name, stage in stages.items()}
     dependents: dict[str, list[str]] = {name: [] for name in stages}
     for name, wanted in needs.items():
         for needed in dict.fromkeys(chain.from_iterable(need.stages for need in wanted)):
             dependents[needed].append(name)
     frozen = {name: tuple(names) for name, names in dependents.items()}
     return Plan(stages, needs, frozen, _urgency(needs, frozen, durations or {}))
-
-
-def _need(dependency: Dependency, families: Mapping[str, tuple[str, ...]]) -> Need:
-    return Need(tuple(families[ref.stage] for ref in dependency.alternatives), dependency.when)
 
 
 def _urgency(

@@ -33,6 +33,7 @@ class Progress:
         self._states: dict[str, State] = {}
         self._undecided = set(plan.stages)
         self._open = {name: len({s for need in plan.needs[name] for s in need.stages}) for name in plan.stages}
+        self._choosing = {name for name in plan.stages if any(len(n.alternatives) > 1 for n in plan.needs[name])}
         self._ready: list[tuple[float, int, str]] = []
         self._order = {name: number for number, name in enumerate(plan.stages)}
         self._skips: list[Skip] = []
@@ -55,7 +56,7 @@ class Progress:
         self._look(
             dependent
             for dependent in self._plan.dependents[stage]
-            if state is not State.PASSED or not self._open[dependent] or self._has_alternatives(dependent)
+            if state is not State.PASSED or not self._open[dependent] or dependent in self._choosing
         )
 
     def pop(self) -> str | None:
@@ -86,9 +87,6 @@ class Progress:
     def unstarted(self) -> list[str]:
         """The stages that have neither ended nor been popped."""
         return sorted(self._undecided | {entry[2] for entry in self._ready}, key=self._order.__getitem__)
-
-    def _has_alternatives(self, stage: str) -> bool:
-        return any(len(need.alternatives) > 1 for need in self._plan.needs[stage])
 
     def _look(self, names: Iterable[str]) -> None:
         for name in names:
