@@ -84,14 +84,15 @@ class Agent:
     def run(self, meanwhile: Callable[[], None]) -> JobRecord:
         """The job's record when all stages have ended. HandedOver if the agent was told to leave before.
 
-        `meanwhile` is called in a thread of its own once the first stages run.
+        `meanwhile` is called in a thread of its own once the job is no longer a short one.
         """
         if not self._record.state.final:
             self._note(Entry(self._now(), "taken", token=self._lease.token, host=os.uname().nodename, pid=os.getpid()))
             self._resume()
             helper = threading.Thread(target=meanwhile, daemon=True)
+            begun = time.monotonic()
             while not self._turn():
-                if helper.ident is None:
+                if helper.ident is None and time.monotonic() > begun + SAMPLE:
                     helper.start()
                 self._wait()
             self._runner.sweep()

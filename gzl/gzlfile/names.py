@@ -6,6 +6,7 @@ A stage's name becomes a part of ref names, file names and commands, and stands 
 
 import re
 import unicodedata
+from functools import lru_cache
 
 RESERVED = frozenset({"on", "env", "gzl"})
 LONGEST = 100
@@ -33,6 +34,7 @@ def matrix_flaw(value: str) -> str | None:
     return f"a value of a matrix has at most {LONGEST} characters" if len(value) > LONGEST else None
 
 
+@lru_cache(maxsize=4096)  # a graph names few stages many times
 def reference_flaw(name: str) -> str | None:
     """What is wrong with a word that names a stage, be it one of a matrix (`test@a,3.11`); None for a good one."""
     family, at, combination = name.partition("@")
