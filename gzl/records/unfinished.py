@@ -8,6 +8,7 @@ from contextlib import suppress
 
 from gzl.errors import UserError
 from gzl.kit.fs import read_or_none
+from gzl.kit.proc import start_time
 from gzl.model.ids import is_job_id
 from gzl.model.journal import Entry, entries, replay
 from gzl.model.layout import Layout
@@ -45,9 +46,12 @@ def set_aside(layout: Layout, job: str) -> None:
 
 
 def sweep(layout: Layout) -> None:
-    """Remove what a process that was killed in `create` or `remove` left; called while nobody else makes jobs."""
+    """Remove what processes that were killed in `create` or `remove` left."""
     for path in layout.jobs.glob(".*-*"):
-        shutil.rmtree(path, ignore_errors=True)
+        kind, _, rest = path.name.partition("-")
+        maker = rest.rpartition("-")[2]
+        if kind != ".new" or not maker.isdecimal() or start_time(int(maker)) is None:
+            shutil.rmtree(path, ignore_errors=True)
 
 
 def jobs(layout: Layout) -> list[str]:

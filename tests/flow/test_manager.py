@@ -63,11 +63,11 @@ def test_many_branches_in_one_push(server: Place, clone: Place) -> None:
 
 
 def test_a_manager_leaves_when_its_repository_is_gone(server: Place) -> None:
-    command = ["gzl", "-C", str(server.path), "manage-repo", "--idle", "2"]
+    command = ["gzl", "-C", str(server.path), "manage-repo", "--idle", "3"]
     manager = subprocess.Popen(command, cwd="/", env=server.env, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     while not server.layout.manager_pid.exists():
         time.sleep(0.01)
-    time.sleep(0.5)  # until it rests
+    time.sleep(1)  # until it rests
     shutil.rmtree(server.path)
     out, err = manager.communicate(timeout=20)
     assert (manager.returncode, err) == (0, b""), out
@@ -101,17 +101,28 @@ def test_bad_settings_are_said_and_do_not_stop_it(server: Place, clone: Place) -
 
 
 def test_it_sleeps_while_jobs_run_and_wait(server: Place, clone: Place) -> None:
-    clone.gzlfile('on push: slow\non cron "0 3 * * *": slow\nslow:\n    sleep 3\n')
+    clone.gzlfile('on push: slow\non cron "0 3 * * *": slow\nslow:\n    sleep 5\n')
     clone.commit("slow")
     clone.push()
+    _wait_for(server, "0*/journal", 1)
     clone.commit("one that waits for the first")
     clone.push()
-    time.sleep(1.5)
+    _wait_for(server, "0*/request.json", 2)
     pid = server.manager_pid()
-    before = _switches(pid)
-    time.sleep(1)
-    assert _switches(pid) - before < 10, "a manager that waits does not wake by itself"
+    woken = []
+    for _ in range(4):
+        before = _switches(pid)
+        time.sleep(0.6)
+        woken.append(_switches(pid) - before)
+    assert min(woken) < 10, f"a manager that waits does not wake by itself: {woken}"
     server.settled()
+
+
+def _wait_for(server: Place, pattern: str, count: int) -> None:
+    until = time.monotonic() + 20
+    while len(list(server.layout.jobs.glob(pattern))) < count:
+        assert time.monotonic() < until, f"never {count} of {pattern}"
+        time.sleep(0.02)
 
 
 def _switches(pid: int | None) -> int:
