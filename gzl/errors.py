@@ -14,3 +14,7 @@ class UserError(GzlError):
 
 class TransientError(GzlError):
     """It may work later; retried by the caller that owns the budget, exit 75 when that is spent."""
+
+
+class StaleLease(TransientError):
+    """Another agent has taken the job over: whatever the holder of the older token still wants to say is refused."""

@@ -39,6 +39,7 @@ class Place:
             input=stdin,
             capture_output=True,
             text=True,
+            errors="surrogateescape",
             timeout=120,
             check=False,
         )

@@ -12,6 +12,7 @@ from gzl.agent.environment import job_env, stage_env
 from gzl.agent.lease import Journal, Lease
 from gzl.agent.slots import Slots
 from gzl.errors import GzlError
+from gzl.git import refs as git_refs
 from gzl.git.repo import Repo
 from gzl.kit.clock import Clock
 from gzl.kit.crash import point
@@ -47,7 +48,15 @@ class Agent:
     """Runs one job to its end; `main` makes it, `wake` may be called from signal handlers."""
 
     def __init__(
-        self, repo: Repo, lease: Lease, runner: Runner, *, environ: Mapping[str, str], clock: Clock, grace: float
+        self,
+        repo: Repo,
+        lease: Lease,
+        request: JobRequest,
+        runner: Runner,
+        *,
+        environ: Mapping[str, str],
+        clock: Clock,
+        grace: float,
     ) -> None:
         self._repo = repo
         self._lease = lease
@@ -56,7 +65,7 @@ class Agent:
         self._clock = clock
         self._grace = grace
         self._journal = Journal(lease)
-        self._request: JobRequest = unfinished.request(repo.layout, self.job)
+        self._request = request
         self._plan = plan(self._request.stages)
         self._record = self._replayed()
         self._env = job_env(environ, self._request.env, self._record)
@@ -293,9 +302,7 @@ def _last_commits(repo: Repo, job: JobRecord) -> dict[str, tuple[str, str]]:
     if branch is not None:
         names = {refs.last(stage, branch): (stage, 0) for stage in job.stages}
         names |= {refs.passed(stage, branch): (stage, 1) for stage in job.stages}
-        listed = repo.git("for-each-ref", "--format=%(objectname) %(refname)", "refs/gzl/last", "refs/gzl/passed")
-        for line in listed.decode().splitlines():
-            commit, _, name = line.partition(" ")
+        for name, commit in git_refs.read(repo, "refs/gzl/last", "refs/gzl/passed").items():
             if name in names:
                 stage, place = names[name]
                 found[stage] = (commit, found[stage][1]) if place == 0 else (found[stage][0], commit)

@@ -3,14 +3,10 @@
 import os
 from dataclasses import dataclass
 
-from gzl.errors import TransientError
+from gzl.errors import StaleLease, TransientError
 from gzl.kit.fs import Lock, try_lock
 from gzl.model.journal import Entry, to_line
 from gzl.model.layout import JobLayout
-
-
-class StaleLease(TransientError):
-    """Another agent has taken the job over: whatever the holder of the older token still wants to say is refused."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,9 +29,8 @@ def main() -> int:
     if lease is None:
         return 0
     request = unfinished.request(repo.layout, job)
-    agent = Agent(
-        repo, lease, runner(request.record.runner)(), environ=os.environ, clock=system_clock, grace=GRACE
-    )  # fmt: skip
+    runs = runner(request.record.runner)()
+    agent = Agent(repo, lease, request, runs, environ=os.environ, clock=system_clock, grace=GRACE)
     signal.signal(signal.SIGTERM, lambda *_: agent.leave())
     signal.signal(signal.SIGUSR1, lambda *_: None)  # only to wake it: `stop` is a file
     try:

@@ -138,30 +138,34 @@ def to_json(record: JobRecord) -> bytes:
 def from_json(data: bytes, where: str) -> JobRecord:
     """The record in `data`; UserError naming `where` if it is none."""
     try:
-        raw = json.loads(data)
-        return JobRecord(
-            id=raw["id"],
-            commit=raw["commit"],
-            tree=raw["tree"],
-            ref=raw["ref"],
-            event=raw["event"],
-            state=State(raw["state"]),
-            writer=raw["writer"],
-            created=raw["created"],
-            started=raw.get("started"),
-            finished=raw.get("finished"),
-            runner=raw.get("runner", "local"),
-            definition=raw.get("definition", ""),
-            targets=tuple(raw.get("targets", ())),
-            stages={name: _stage(name, stage) for name, stage in raw.get("stages", {}).items()},
-            reason=raw.get("reason", ""),
-            snapshot_of=raw.get("snapshot_of"),
-            actor=raw.get("actor", ""),
-            agent=Agent(**raw["agent"]) if raw.get("agent") else None,
-            schema=raw["schema"],
-        )
+        return from_data(json.loads(data))
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise UserError(f"{where}: not a gzl job record ({error!r}); `gzl fsck` shows what else is wrong") from error
+
+
+def from_data(raw: Mapping[str, Any]) -> JobRecord:
+    """The record that `to_data` gave as JSON values. Raises what their types raise if they are none."""
+    return JobRecord(
+        id=raw["id"],
+        commit=raw["commit"],
+        tree=raw["tree"],
+        ref=raw["ref"],
+        event=raw["event"],
+        state=State(raw["state"]),
+        writer=raw["writer"],
+        created=raw["created"],
+        started=raw.get("started"),
+        finished=raw.get("finished"),
+        runner=raw.get("runner", "local"),
+        definition=raw.get("definition", ""),
+        targets=tuple(raw.get("targets", ())),
+        stages={name: _stage(name, stage) for name, stage in raw.get("stages", {}).items()},
+        reason=raw.get("reason", ""),
+        snapshot_of=raw.get("snapshot_of"),
+        actor=raw.get("actor", ""),
+        agent=Agent(**raw["agent"]) if raw.get("agent") else None,
+        schema=raw["schema"],
+    )
 
 
 def without_agent(record: JobRecord) -> JobRecord:

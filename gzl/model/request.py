@@ -9,7 +9,7 @@ from typing import Any
 
 from gzl.errors import UserError
 from gzl.model.pipeline import Dependency, Stage, StageRef, Step, When
-from gzl.model.record import JobRecord, from_json, to_data
+from gzl.model.record import JobRecord, from_data, to_data
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,13 +48,13 @@ def from_bytes(data: bytes, where: str) -> JobRequest:
         raw = json.loads(data.decode(errors="surrogateescape"))
         stages = [_stage(stage) for stage in raw["stages"]]
         return JobRequest(
-            record=from_json(json.dumps(raw["record"]).encode(), where),
+            record=from_data(raw["record"]),
             stages={stage.name: stage for stage in stages},
             env=raw["env"],
             slots=raw["slots"],
             follow_up=raw["follow_up"],
         )
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(f"{where}: not a gzl job request ({error!r}); remove its folder to drop the job") from error
 
 

@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from pygit2 import Oid, Repository
 
-from gzl.errors import TransientError
+from gzl.errors import StaleLease, TransientError
 from gzl.git import trees
 from gzl.git.maintenance import maybe_gc
 from gzl.git.refs import RefChanged, RefUpdate, transaction
@@ -31,10 +31,6 @@ from gzl.notes import fanout, text, writer
 
 FOLLOW_KEY = "gzl.follow"
 _TRIES = 50
-
-
-class StaleLease(TransientError):
-    """The caller no longer holds the job: another agent took it over, and will record it."""
 
 
 def notes_ref(repo: Repository) -> str:

@@ -185,3 +185,19 @@ def test_a_second_manager_says_so_and_leaves(server: Place, clone: Place) -> Non
     second = server.gzl("manage-repo", "--once", ok=False)
     assert second.returncode == 1
     assert "another manager" in second.stdout
+
+
+def test_a_branch_whose_name_is_no_utf_8_is_a_branch_like_any_other(server: Place, clone: Place) -> None:
+    branch = os.fsdecode(b"topic/\xff\xe9")
+    clone.git("push", "origin", f"HEAD:refs/heads/{branch}")
+    server.settled()
+    commit = server.git("rev-parse", f"refs/gzl/passed/test/{branch}")
+    clone.commit("after it")
+    clone.push()
+    server.settled()
+    assert server.show("main")["state"] == "passed"
+    clone.gzlfile(GZLFILE.replace("echo testing", 'echo "after $GZL_LAST_PASS"'))
+    clone.commit("and again")
+    clone.git("push", "origin", f"HEAD:refs/heads/{branch}")
+    server.settled()
+    assert server.gzl("logs", f"{branch}/test").stdout == f"after {commit}\n"
