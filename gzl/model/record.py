@@ -36,6 +36,67 @@ class LogRef:
 
 
 @dataclass(frozen=True, slots=True)
+class Artifact:
+    """What a stage handed over: an object of the object store under a name within its job."""
+
+    name: str
+    kind: str
+    """`file`, or `tree` for a directory, which the object holds as a compressed archive."""
+    digest: str
+    """SHA-256 of the object, hex."""
+    size: int
+    """Of the object, in bytes."""
+    mode: int = 0o644
+    """Permission bits of a file."""
+
+
+@dataclass(frozen=True, slots=True)
+class Totals:
+    """What the test reports of a stage add up to; `seconds` is the sum of the tests' own times."""
+
+    passed: int = 0
+    failed: int = 0
+    skipped: int = 0
+    seconds: float = 0.0
+    report: str = ""
+    """SHA-256 of the object that holds each test's result, a JSON object a line; empty if it was not kept."""
+
+    @property
+    def tests(self) -> int:
+        return self.passed + self.failed + self.skipped
+
+
+@dataclass(frozen=True, slots=True)
+class Advance:
+    """How far a running stage says that it is: `done` of `total` (None: unknown), in its own words."""
+
+    done: int
+    total: int | None = None
+    text: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What the processes of an attempt used: totals, and series of equal intervals from its start."""
+
+    cpu: float = 0.0
+    """Processor seconds, user and system."""
+    memory: int = 0
+    """Peak of the resident memory of all processes together, bytes."""
+    read: int = 0
+    written: int = 0
+    """Bytes read from and written to storage, as far as the kernel tells."""
+    interval: float = 0.0
+    """Seconds between two values of a series."""
+    cpu_series: tuple[float, ...] = ()
+    """Processors in use, on average over each interval."""
+    memory_series: tuple[int, ...] = ()
+    read_series: tuple[int, ...] = ()
+    """Bytes in each interval, as is the next."""
+    written_series: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Attempt:
     """One try at executing a stage."""
 
@@ -48,6 +109,8 @@ class Attempt:
     steps: tuple[StepResult, ...] = ()
     log: LogRef | None = None
     reason: str = ""
+    usage: Usage | None = None
+    advance: Advance | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +125,21 @@ class StageResult:
     attempts: tuple[Attempt, ...] = ()
     skipped_because: str | None = None
     runner: str = "local"
+    outputs: Mapping[str, str] = field(default_factory=dict)
+    """What the stage said with `gzl out`."""
+    artifacts: tuple[Artifact, ...] = ()
+    tests: Totals | None = None
+    key: str = ""
+    """For a stage with `inputs=`: SHA-256 over all that its result depends on."""
+    reused_from: str | None = None
+    """The job whose pass of the same key stands for this stage; it was not run."""
+    unchanged: bool = False
+    """Skipped because nothing of its `paths=` changed since it last passed: no reason for others not to run."""
+
+    @property
+    def ran(self) -> bool:
+        """Whether an attempt was begun in this job."""
+        return bool(self.attempts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,7 +264,61 @@ def _stage_data(stage: StageResult) -> dict[str, Any]:
         "attempts": [_attempt_data(attempt) for attempt in stage.attempts],
         "skipped_because": stage.skipped_because,
         "runner": stage.runner,
+        "outputs": dict(stage.outputs),
+        "artifacts": [artifact_data(artifact) for artifact in stage.artifacts],
+        "tests": totals_data(stage.tests) if stage.tests else None,
+        "key": stage.key,
+        "reused_from": stage.reused_from,
+        "unchanged": stage.unchanged,
     }
+
+
+def artifact_data(artifact: Artifact) -> dict[str, Any]:
+    """The artifact as JSON values; `Artifact(**data)` is the way back."""
+    return {
+        "name": artifact.name,
+        "kind": artifact.kind,
+        "digest": artifact.digest,
+        "size": artifact.size,
+        "mode": artifact.mode,
+    }
+
+
+def totals_data(totals: Totals) -> dict[str, Any]:
+    """The totals as JSON values; `Totals(**data)` is the way back."""
+    return {
+        "passed": totals.passed,
+        "failed": totals.failed,
+        "skipped": totals.skipped,
+        "seconds": _ms(totals.seconds),
+        "report": totals.report,
+    }
+
+
+def advance_data(advance: Advance) -> dict[str, Any]:
+    """How far a stage is as JSON values; `Advance(**data)` is the way back."""
+    return {"done": advance.done, "total": advance.total, "text": advance.text}
+
+
+def usage_data(usage: Usage) -> dict[str, Any]:
+    """The usage as JSON values; `usage` reads them."""
+    return {
+        "cpu": _ms(usage.cpu),
+        "memory": usage.memory,
+        "read": usage.read,
+        "written": usage.written,
+        "interval": _ms(usage.interval),
+        "cpu_series": [_ms(value) for value in usage.cpu_series],
+        "memory_series": list(usage.memory_series),
+        "read_series": list(usage.read_series),
+        "written_series": list(usage.written_series),
+    }
+
+
+def usage(raw: Mapping[str, Any]) -> Usage:
+    """The usage that `usage_data` gave as JSON values."""
+    values: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in raw.items()}
+    return Usage(**values)
 
 
 def _attempt_data(attempt: Attempt) -> dict[str, Any]:
@@ -209,6 +341,8 @@ def _attempt_data(attempt: Attempt) -> dict[str, Any]:
             for s in attempt.steps
         ],
         "log": {"bytes": log.bytes, "sha256": log.sha256, "store": log.store} if log else None,
+        "usage": usage_data(attempt.usage) if attempt.usage else None,
+        "advance": advance_data(attempt.advance) if attempt.advance else None,
     }
 
 
@@ -222,6 +356,12 @@ def _stage(name: str, raw: Mapping[str, Any]) -> StageResult:
         attempts=tuple(_attempt(attempt) for attempt in raw.get("attempts", ())),
         skipped_because=raw.get("skipped_because"),
         runner=raw.get("runner", "local"),
+        outputs=raw.get("outputs", {}),
+        artifacts=tuple(Artifact(**artifact) for artifact in raw.get("artifacts", ())),
+        tests=Totals(**raw["tests"]) if raw.get("tests") else None,
+        key=raw.get("key", ""),
+        reused_from=raw.get("reused_from"),
+        unchanged=raw.get("unchanged", False),
     )
 
 
@@ -239,4 +379,6 @@ def _attempt(raw: Mapping[str, Any]) -> Attempt:
         ),
         log=LogRef(log["bytes"], log["sha256"], log["store"]) if log else None,
         reason=raw.get("reason", ""),
+        usage=usage(raw["usage"]) if raw.get("usage") else None,
+        advance=Advance(**raw["advance"]) if raw.get("advance") else None,
     )

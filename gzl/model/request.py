@@ -3,7 +3,7 @@ job up, now or after a crash, runs the same."""
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any
 
@@ -25,6 +25,44 @@ class JobRequest:
     """How many stages may run at once."""
     follow_up: bool = False
     """Whether an event asked for it: then a newer one of the same ref takes its place while it waits."""
+    timeout: int | None = None
+    """Seconds after which all that still runs is stopped; None: no limit."""
+    idle: int | None = None
+    """Seconds without output of any stage after which all is stopped; None: no limit."""
+
+
+@dataclass(frozen=True, slots=True)
+class Added:
+    """Stages that a running stage added to its job, and who waits for them because it said so."""
+
+    stages: tuple[Stage, ...]
+    before: Mapping[str, tuple[Dependency, ...]] = field(default_factory=dict)
+    """Stage that has not begun → what it waits for besides from now on."""
+
+
+def with_added(stages: Mapping[str, Stage], added: Added) -> dict[str, Stage]:
+    """The stages of a job after some were added."""
+    more = {**stages, **{stage.name: stage for stage in added.stages}}
+    for name, dependencies in added.before.items():
+        more[name] = replace(more[name], dependencies=(*more[name].dependencies, *dependencies))
+    return more
+
+
+def added_data(added: Added) -> dict[str, Any]:
+    """As JSON values: the data of a journal's `added`."""
+    return {
+        "stages": [_stage_data(stage) for stage in added.stages],
+        "before": {name: [_need_data(d) for d in needs] for name, needs in added.before.items()},
+    }
+
+
+def added(raw: Mapping[str, Any]) -> Added:
+    """What `added_data` gave as JSON values."""
+    return Added(
+        tuple(_stage(stage) for stage in raw["stages"]),
+        {name: tuple(_dependency(when, *map(tuple, refs)) for when, *refs in needs)
+         for name, needs in raw["before"].items()},
+    )  # fmt: skip
 
 
 def to_bytes(request: JobRequest) -> bytes:
@@ -36,6 +74,8 @@ def to_bytes(request: JobRequest) -> bytes:
             "env": dict(request.env),
             "slots": request.slots,
             "follow_up": request.follow_up,
+            "timeout": request.timeout,
+            "idle": request.idle,
         },
         ensure_ascii=False,
         separators=(",", ":"),
@@ -53,6 +93,8 @@ def from_bytes(data: bytes, where: str) -> JobRequest:
             env=raw["env"],
             slots=raw["slots"],
             follow_up=raw["follow_up"],
+            timeout=raw.get("timeout"),
+            idle=raw.get("idle"),
         )
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(f"{where}: not a gzl job request ({error!r}); remove its folder to drop the job") from error
@@ -61,10 +103,7 @@ def from_bytes(data: bytes, where: str) -> JobRequest:
 def _stage_data(stage: Stage) -> dict[str, Any]:
     return {
         "name": stage.name,
-        "needs": [
-            [dependency.when, *((ref.stage, ref.repo, ref.branch) for ref in dependency.alternatives)]
-            for dependency in stage.dependencies
-        ],
+        "needs": [_need_data(dependency) for dependency in stage.dependencies],
         "steps": [[step.text, step.line] for step in stage.steps],
         "interpreter": stage.interpreter,
         "shell": stage.shell,
@@ -74,6 +113,10 @@ def _stage_data(stage: Stage) -> dict[str, Any]:
         "family": stage.family,
         "line": stage.line,
     }
+
+
+def _need_data(dependency: Dependency) -> list[Any]:
+    return [dependency.when, *((ref.stage, ref.repo, ref.branch) for ref in dependency.alternatives)]
 
 
 def _stage(raw: Mapping[str, Any]) -> Stage:
