@@ -97,6 +97,16 @@ class JobLayout:
         """Exists once somebody asked for the job to be stopped; its text says who."""
         return self.root / "stop"
 
+    @property
+    def api(self) -> Path:
+        """Where the Job API of the job's agent listens: its URL, and in a second line its Unix socket."""
+        return self.root / "api"
+
+    @property
+    def api_key(self) -> Path:
+        """The key of the job's tokens, mode 0600."""
+        return self.root / "api.key"
+
     def attempt(self, stage: str, number: int) -> Path:
         """The attempt directory of a stage: `script`, `env`, `log`, `steps`, `pid`, `rc`."""
         return self.root / "stages" / f"{encode(stage)}.{number}"
