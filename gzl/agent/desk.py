@@ -65,7 +65,7 @@ class _Task(Generic[T]):
     def run(self) -> None:
         try:
             self._value = self._function()
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001  raised again where it was asked for
             self._error = error
         self._done.set()
 
@@ -163,7 +163,7 @@ class Chores:
         outcome: T | BaseException
         try:
             outcome = work()
-        except BaseException as error:  # handed to the loop, which knows what it means
+        except BaseException as error:  # noqa: BLE001  handed to the loop, which knows what it means
             outcome = error
         self._ended.append(lambda: then(outcome))
         self._wake()
