@@ -3,41 +3,34 @@
 import os
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from gzl.agent.environment import job_env, stage_env
-from gzl.agent.lease import Journal, Lease
+from gzl.agent.desk import Chores, Desk
+from gzl.agent.lease import Lease
+from gzl.agent.preparation import Preparation
 from gzl.agent.slots import Slots
+from gzl.agent.state import Begun, JobState
 from gzl.errors import GzlError
-from gzl.git import refs as git_refs
 from gzl.git.repo import Repo
 from gzl.kit.clock import Clock
 from gzl.kit.crash import point
 from gzl.kit.fs import append, read_or_none
-from gzl.model import refs
-from gzl.model.journal import Entry, replay
+from gzl.model.pipeline import Stage
 from gzl.model.record import JobRecord
-from gzl.model.request import JobRequest
+from gzl.model.request import Added, JobRequest
 from gzl.model.result import State
-from gzl.planning.plan import plan
-from gzl.planning.progress import Progress, verdict
+from gzl.planning.plan import Plan
+from gzl.planning.progress import Skip
 from gzl.records import unfinished
 from gzl.runners import attempt
 from gzl.runners.base import End, Runner, Work
 
-MAX_ATTEMPTS = 3
 BACKOFF = 1.0  # seconds before the second attempt; doubled for each one after
 SAMPLE = 0.25  # seconds between two looks at how far the logs have come: the resolution of `logs --timestamps`
-
-
-@dataclass(frozen=True, slots=True)
-class _Running:
-    stage: str
-    number: int
-    slot: int
 
 
 class HandedOver(GzlError):
@@ -45,7 +38,7 @@ class HandedOver(GzlError):
 
 
 class Agent:
-    """Runs one job to its end; `main` makes it, `wake` may be called from signal handlers."""
+    """Runs one job to its end. It is the `desk.Job` of what other threads ask through its `desk`."""
 
     def __init__(
         self,
@@ -59,34 +52,31 @@ class Agent:
         grace: float,
     ) -> None:
         self._repo = repo
-        self._lease = lease
         self._layout = lease.layout
         self._runner = runner
         self._clock = clock
         self._grace = grace
-        self._journal = Journal(lease)
         self._request = request
-        self._plan = plan(self._request.stages)
-        self._record = self._replayed()
-        self._env = job_env(environ, self._request.env, self._record)
-        self._slots = Slots(repo, self.job, self._record.commit, self._request.slots)
-        self._running: dict[str, _Running] = {}  # by attempt directory
+        self._state = JobState(lease, request, unfinished.journal(repo.layout, self.job), clock)
+        self._token = lease.token
+        self.desk = Desk(runner.wake)
+        self._chores = Chores(runner.wake)
+        self._preparation = Preparation(repo, request, environ)
+        self._slots = Slots(repo, self.job, request.record.commit, request.slots)
+        self._running: dict[str, Begun] = {}  # by attempt directory
         self._later: list[tuple[float, str]] = []  # stages to be tried again, by monotonic time
-        self._numbers: dict[str, int] = {}  # the highest attempt number of each stage
-        self._states: dict[str, State] = {}
+        self._lent: Counter[str] = Counter()
         self._sampled = time.monotonic()
         self._sizes: dict[str, int] = {}
         self._stopping: str | None = None
         self._leaving = False
-        self._progress: Progress
-        self._last: dict[str, tuple[str, str]] = {}
 
     @property
     def job(self) -> str:
         return self._layout.root.name
 
     def leave(self) -> None:
-        """Hand the job over to a later agent at the next turn of the loop."""
+        """Hand the job over to a later agent at the next turn of the loop; for signal handlers."""
         self._leaving = True
         self._runner.wake()
 
@@ -95,32 +85,81 @@ class Agent:
 
         `meanwhile` is called in a thread of its own once the job is no longer a short one.
         """
-        if not self._record.state.final:
-            self._note(Entry(self._now(), "taken", token=self._lease.token, host=os.uname().nodename, pid=os.getpid()))
-            self._resume()
+        if not self.record.state.final:
+            self._state.note("taken", token=self._token, host=os.uname().nodename, pid=os.getpid())
+            self._adopt()
             helper = threading.Thread(target=meanwhile, daemon=True)
             begun = time.monotonic()
             while not self._turn():
                 if helper.ident is None and time.monotonic() > begun + SAMPLE:
                     helper.start()
                 self._wait()
+            self.desk.close()
             self._runner.sweep()
             point("agent.over")
             self._finish()
-        return self._replayed()
+        return self.record
+
+    # What other threads may do, through the desk: see `desk.Job`.
+
+    @property
+    def record(self) -> JobRecord:
+        return self._state.record
+
+    @property
+    def plan(self) -> Plan:
+        return self._state.plan
+
+    @property
+    def stages(self) -> Mapping[str, Stage]:
+        return self._state.stages
+
+    def attempt(self, stage: str) -> int | None:
+        begun = self._state.begun.get(stage)
+        return begun.number if begun is not None and self._directory(begun) in self._running else None
+
+    def begun(self) -> frozenset[str]:
+        return frozenset(self._state.stages) - frozenset(self._state.progress.unstarted())
+
+    def tell(self, what: str, stage: str, attempt: int, data: Mapping[str, Any]) -> None:
+        self._state.note(what, stage, attempt, data=data)
+        self.desk.announce()
+
+    def grow(self, added: Added, stage: str) -> None:
+        self._state.grow(added, stage)
+
+    def heartbeat(self, stage: str) -> None:
+        """The log's time of change is when the stage last said something: whichever agent looks at it, finds it."""
+        with suppress(FileNotFoundError):
+            os.utime(Path(self._directory(self._state.begun[stage])) / "log", follow_symlinks=False)
+
+    def lend(self, stage: str) -> None:
+        self._lent[stage] += 1
+        if self._lent[stage] == 1:
+            self._slots.lend(1)
+
+    def take_back(self, stage: str) -> None:
+        self._lent[stage] -= 1
+        if self._lent[stage] == 0:
+            self._slots.lend(-1)
+
+    # The loop.
 
     def _turn(self) -> bool:
         """Do all that can be done now; whether the job is over."""
         for end in self._runner.ended():
             self._end(end)
+        self._chores.serve()
+        self.desk.serve()
         self._sample()
         self._heed_stop()
         self._skip()
         self._start()
-        return self._progress.over
+        return self._state.progress.over
 
     def _wait(self) -> None:
         if self._leaving:
+            self.desk.close()
             raise HandedOver(f"{self.job}: left to the next agent")
         wake_at = [when for when, _ in self._later]
         if self._running:
@@ -137,108 +176,93 @@ class Agent:
                 size = (Path(name) / "log").stat().st_size
                 if size != self._sizes.get(name, 0):
                     self._sizes[name] = size
-                    append(Path(name) / "log.t", f"{size} {int(self._now() * 1000)}\n".encode())
+                    append(Path(name) / "log.t", f"{size} {int(self._clock() * 1000)}\n".encode())
 
-    def _resume(self) -> None:
-        """Take over from the journal: what ended stays ended, what was begun is adopted or begun again."""
-        self._states = {name: s.state for name, s in self._record.stages.items() if s.state.final}
-        begun: dict[str, _Running] = {}
-        lost: dict[str, int] = {}
-        for entry in unfinished.journal(self._repo.layout, self.job):
-            if entry.what == "started":
-                self._numbers[entry.stage] = entry.attempt
-                begun[entry.stage] = _Running(entry.stage, entry.attempt, entry.slot)
-            elif entry.what == "ended":
-                begun.pop(entry.stage, None)
-                lost[entry.stage] = entry.attempt
-        for stage, number in lost.items():
-            if self._states.get(stage) is State.LOST and number < MAX_ATTEMPTS and not self._request.stages[stage].once:
-                del self._states[stage]
-        self._progress = Progress(self._plan, self._states)
-        self._progress.claim(begun)
-        for running in begun.values():
-            directory = self._layout.attempt(running.stage, running.number)
-            if self._runner.adopt(directory):
-                self._running[str(directory)] = running
-                self._slots.hold(running.slot)
+    def _adopt(self) -> None:
+        """Take over what an earlier agent began: what runs is adopted, what never ran is begun again."""
+        for begun in list(self._state.begun.values()):
+            directory = self._directory(begun)
+            if self._runner.adopt(Path(directory)):
+                self._running[directory] = begun
+                self._slots.hold(begun.slot)
             else:
-                self._progress.put_back(running.stage)
+                self._state.begun.pop(begun.stage)
+                self._state.progress.put_back(begun.stage)
 
     def _heed_stop(self) -> None:
         if self._stopping is not None:
             return
         asked = read_or_none(self._layout.stop)
-        if asked is None:
-            return
-        self._stopping = asked.decode(errors="replace").strip() or "stopped"
+        if asked is not None:
+            self._stop(asked.decode(errors="replace").strip() or "stopped")
+
+    def _stop(self, reason: str) -> None:
+        """Stop all that runs; nothing else begins."""
+        self._stopping = reason
         for directory in self._running:
             self._runner.stop(Path(directory), self._grace)
-        for stage in [*self._progress.unstarted(), *(stage for _, stage in self._later)]:
-            self._settle(Entry(self._now(), "skipped", stage, reason=self._stopping), State.SKIPPED)
+        for stage in [*self._state.progress.unstarted(), *(stage for _, stage in self._later)]:
+            self._state.skip(Skip(stage, reason))
         self._later.clear()
+        self.desk.announce()
 
     def _skip(self) -> None:
-        while skips := self._progress.skips():
+        while skips := self._state.progress.skips():
             for skip in skips:
-                self._settle(Entry(self._now(), "skipped", skip.stage, reason=skip.because), State.SKIPPED)
+                self._state.skip(skip)
+            self.desk.announce()
 
     def _start(self) -> None:
-        if self._stopping is not None:
-            return
         now = time.monotonic()
         for when, again in [entry for entry in self._later if entry[0] <= now]:
             self._later.remove((when, again))
-            self._progress.put_back(again)
-        while not self._slots.full and (stage := self._progress.pop()) is not None:
-            if self._request.stages[stage].steps:
-                self._begin(stage)
-            else:
-                self._settle(Entry(self._now(), "ended", stage, state=State.PASSED), State.PASSED)
-                self._skip()
+            self._state.progress.put_back(again)
+        while self._stopping is None and not self._slots.full and (name := self._state.progress.pop()) is not None:
+            self._begin(name)
+            self._skip()
 
     def _begin(self, name: str) -> None:
-        stage = self._request.stages[name]
-        slot = self._slots.take()
-        number = self._numbers.get(name, 0) + 1
-        self._numbers[name] = number
-        directory = self._layout.attempt(name, number)
-        problem, workspace = "", directory
+        stage = self._state.stages[name]
+        if not stage.steps:
+            self._state.note("ended", name, state=State.PASSED)
+            self._settle(name, State.PASSED)
+            return
+        begun = Begun(name, self._state.next_attempt(name), self._slots.take())
+        workspace, problem = Path(self._directory(begun)), ""
         try:
-            workspace = self._slots.prepare(slot)
+            workspace = self._slots.prepare(begun.slot)
         except (GzlError, OSError) as error:
             problem = f"no workspace: {error}"
+        self._spawn(begun, workspace, problem)
+
+    def _spawn(self, begun: Begun, workspace: Path, problem: str) -> None:
+        stage, directory = self._state.stages[begun.stage], self._directory(begun)
         # Only now: a stage's time is its workload's, and an agent that dies on the way here has begun nothing.
-        self._note(Entry(self._now(), "started", name, number, slot))
+        self._state.start(begun, "")
         point("agent.started")
-        self._running[str(directory)] = _Running(name, number, slot)
+        self._running[directory] = begun
         try:
             if not problem:
-                last = self._last_of(name)
-                env = stage_env(self._env, stage, attempt=directory, workspace=workspace, last=last)
-                self._runner.start(Work(directory, workspace, attempt.shell(stage), attempt.script(stage), env))
+                env = self._preparation.env(stage, Path(directory), workspace, self._state)
+                work = Work(Path(directory), workspace, attempt.shell(stage), attempt.script(stage), env)
+                self._runner.start(work)
         except OSError as error:
             problem = f"could not be started: {error}"
         if problem:
-            self._end(End(directory, None, None, problem))
+            self._end(End(Path(directory), None, None, problem))
         point("agent.spawned")
 
     def _end(self, end: End) -> None:
-        running = self._running.pop(str(end.directory))
-        self._slots.free(running.slot)
+        begun = self._running.pop(str(end.directory))
+        self._slots.free(begun.slot)
         point("agent.ended")
         state, reason = self._judge(end)
-        entry = Entry(self._now(), "ended", running.stage, running.number, state=state, exit=end.exit, reason=reason)
-        retry = (
-            state is State.LOST
-            and self._stopping is None
-            and not self._request.stages[running.stage].once
-            and running.number < MAX_ATTEMPTS
-        )
-        if retry:
-            self._note(entry)
-            self._later.append((time.monotonic() + BACKOFF * 2 ** (running.number - 1), running.stage))
+        self._state.note("ended", begun.stage, begun.number, state=state, exit=end.exit, reason=reason)
+        if state is State.LOST and self._stopping is None and self._state.may_try_again(begun):
+            self._state.begun.pop(begun.stage)
+            self._later.append((time.monotonic() + BACKOFF * 2 ** (begun.number - 1), begun.stage))
         else:
-            self._settle(entry, state)
+            self._settle(begun.stage, state)
         point("agent.noted")
 
     def _judge(self, end: End) -> tuple[State, str]:
@@ -259,31 +283,17 @@ class Agent:
             )
         return (State.PASSED, "") if end.exit == 0 else (State.FAILED, _explain(end.exit))
 
-    def _settle(self, entry: Entry, state: State) -> None:
-        """A stage has come to its final state."""
-        self._note(entry)
-        self._states[entry.stage] = state
-        self._progress.end(entry.stage, state)
+    def _settle(self, stage: str, state: State, *, unchanged: bool = False) -> None:
+        self._state.settle(stage, state, unchanged=unchanged)
+        self.desk.announce()
 
     def _finish(self) -> None:
-        asked = self._request.record.targets
-        state = State.STOPPED if self._stopping is not None else verdict(self._plan, self._states, asked)
-        self._note(Entry(self._now(), "finished", state=state, reason=self._stopping or ""))
+        state = State.STOPPED if self._stopping is not None else self._state.verdict()
+        self._state.note("finished", state=state, reason=self._stopping or "")
         point("agent.finished")
 
-    def _last_of(self, stage: str) -> tuple[str, str]:
-        if not self._last:
-            self._last = _last_commits(self._repo, self._record)
-        return self._last.get(stage, ("", ""))
-
-    def _replayed(self) -> JobRecord:
-        return replay(self._request.record, unfinished.journal(self._repo.layout, self.job))
-
-    def _note(self, entry: Entry) -> None:
-        self._journal.write(entry)
-
-    def _now(self) -> float:
-        return self._clock()
+    def _directory(self, begun: Begun) -> str:
+        return str(self._layout.attempt(begun.stage, begun.number))
 
 
 def _explain(status: int) -> str:
@@ -293,17 +303,3 @@ def _explain(status: int) -> str:
     if status == 127:
         return "command not found"
     return f"killed by signal {status - 128}" if 128 < status <= 192 else ""
-
-
-def _last_commits(repo: Repo, job: JobRecord) -> dict[str, tuple[str, str]]:
-    """For each stage, the commits that it last ran and last passed on, on the job's branch."""
-    found = dict.fromkeys(job.stages, ("", ""))
-    branch = refs.short_branch(job.ref)
-    if branch is not None:
-        names = {refs.last(stage, branch): (stage, 0) for stage in job.stages}
-        names |= {refs.passed(stage, branch): (stage, 1) for stage in job.stages}
-        for name, commit in git_refs.read(repo, "refs/gzl/last", "refs/gzl/passed").items():
-            if name in names:
-                stage, place = names[name]
-                found[stage] = (commit, found[stage][1]) if place == 0 else (found[stage][0], commit)
-    return found

@@ -2,12 +2,14 @@
 plus the Gzlfile's `env:` and what gzl tells about the job. docs/gzlfile.md documents every name."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from itertools import chain
 from pathlib import Path
 
 from gzl.kit.proc import scrubbed
 from gzl.model.pipeline import Stage
 from gzl.model.record import JobRecord
+from gzl.planning.plan import Plan
 
 # Of the connection or terminal that happened to start the manager; a stage has neither.
 _OF_THE_SESSION = {
@@ -46,6 +48,30 @@ def stage_env(
         "GZL_LAST_PASS": last[1],
         **{f"GZL_MATRIX_{key.upper()}": value for key, value in stage.matrix.items()},
     }
+
+
+def inputs(stage: str, plan: Plan, job: JobRecord) -> dict[str, str]:
+    """`GZL_IN_<STAGE>_<KEY>` for each output of the stages that `stage` depends on."""
+    return {
+        variable(name, key): value for name in _givers(stage, plan) for key, value in job.stages[name].outputs.items()
+    }
+
+
+def variable(stage: str, key: str) -> str:
+    """The environment variable of an output: upper case, and `_` for whatever is no ASCII letter or digit."""
+    return "GZL_IN_" + re.sub(r"[^A-Z0-9]+", "_", f"{stage}_{key}".upper())
+
+
+def _givers(stage: str, plan: Plan) -> Iterator[str]:
+    """The stages that it depends on; one without a body only groups others, and hands on what they give."""
+    todo, seen = [stage], {stage}
+    while todo:
+        for name in chain.from_iterable(need.stages for need in plan.needs[todo.pop()]):
+            if name not in seen:
+                seen.add(name)
+                yield name
+                if not plan.stages[name].steps:
+                    todo.append(name)
 
 
 def expand(value: str, env: Mapping[str, str]) -> str:

@@ -19,12 +19,17 @@ class Slots:
         self._job = job
         self._commit = commit
         self._count = count
+        self._lent = 0
         self._used: set[int] = set()
         self._spaces: dict[int, Workspace] = {}
 
     @property
     def full(self) -> bool:
-        return len(self._used) >= self._count
+        return len(self._used) >= self._count + self._lent
+
+    def lend(self, more: int) -> None:
+        """Give out `more` workspaces than usual (negative: fewer again), because as many stages only wait."""
+        self._lent += more
 
     def take(self) -> int:
         """The number of a slot that is free and from now on used; only while it is not `full`."""

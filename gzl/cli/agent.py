@@ -39,7 +39,7 @@ def main() -> int:
         return 75
     from gzl.agent.finish import finish
 
-    finish(repo, lease, record, request.stages)
+    finish(repo, lease, record, agent.stages)
     return 0
 
 
