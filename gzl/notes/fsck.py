@@ -6,7 +6,7 @@ The ledgers themselves are never changed: they are what everything else is deriv
 import os
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from gzl.errors import UserError
@@ -14,6 +14,8 @@ from gzl.git.refs import RefUpdate, read, transaction
 from gzl.git.repo import Repo
 from gzl.kit.proc import CommandFailed
 from gzl.model import refs as names
+from gzl.model.comment import Comment
+from gzl.model.comment import to_json as comment_json
 from gzl.model.record import to_json
 from gzl.notes import audit, index, ledger, store, trust, writer
 from gzl.notes.audit import Held
@@ -41,16 +43,16 @@ def check(repo: Repo, now: float) -> tuple[list[Problem], list[Held]]:
     # In this order: a job that ends meanwhile leaves `live` only after it is in the ledger.
     live = read(repo, "refs/gzl/live")
     problems: list[Problem] = list(_seeds(repo))
-    held: list[Held] = []
+    found = _Found()
     for ref, tip in ledger.heads(repo).items():
-        problems += _ledger(repo, ref, tip, held)
-    problems += _contradictions(held)
-    problems += _notes(repo, held)
-    problems += _live(repo, live, held)
+        problems += _ledger(repo, ref, tip, found)
+    problems += _contradictions(found.held)
+    problems += _notes(repo, found.held)
+    problems += _live(repo, live, found.held)
     problems += _branches(repo)
     problems += _locks(repo, now)
-    problems += _index(repo, held)
-    return problems, held
+    problems += _index(repo, found)
+    return problems, found.held
 
 
 def mend(repo: Repo, problems: Sequence[Problem], now: float) -> None:
@@ -75,19 +77,30 @@ def _seeds(repo: Repo) -> Iterator[Problem]:
             yield Problem(ref, "does not exist; `gzl fsck --repair` makes it", mends=True)
 
 
-def _ledger(repo: Repo, ref: str, tip: str, held: list[Held]) -> Iterator[Problem]:
-    """What is wrong with a ledger; its valid records are added to `held`."""
+@dataclass
+class _Found:
+    """All that is valid in the ledgers."""
+
+    held: list[Held] = field(default_factory=list)
+    comments: list[tuple[str, Comment]] = field(default_factory=list)
+    """With the writer of the ledger that holds it."""
+
+
+def _ledger(repo: Repo, ref: str, tip: str, found: _Found) -> Iterator[Problem]:
+    """What is wrong with a ledger; its valid records and comments are added to `found`."""
     origin = ledger.remote_of(ref)
     advice = f"it is ignored; tell who runs {ledger.writer_of(ref)!r}" if origin else "it is ignored"
     try:
         for entry in ledger.changes(repo, tip, None):
             try:
-                record = ledger.valid(entry)
+                record, comment = ledger.valid(entry), ledger.comment(entry)
             except UserError as error:
                 yield Problem(ref, f"{error}; {advice}", mends=False)
                 continue
             if record is not None:
-                held.append(Held(ledger.writer_of(ref), record))
+                found.held.append(Held(ledger.writer_of(ref), record))
+            if comment is not None:
+                found.comments.append((ledger.writer_of(ref), comment))
     except CommandFailed as error:
         yield Problem(ref, f"is no ledger ({error.stderr.strip()}); {advice}", mends=False)
 
@@ -108,10 +121,10 @@ def _contradictions(held: Sequence[Held]) -> Iterator[Problem]:
 
 
 def _held(repo: Repo) -> list[Held]:
-    held: list[Held] = []
+    found = _Found()
     for ref, tip in ledger.heads(repo).items():
-        list(_ledger(repo, ref, tip, held))
-    return held
+        list(_ledger(repo, ref, tip, found))
+    return found.held
 
 
 def _counting(repo: Repo) -> frozenset[str] | None:
@@ -174,13 +187,16 @@ def _stale_locks(repo: Repo, now: float) -> Iterator[Path]:
                     yield path
 
 
-def _index(repo: Repo, held: Sequence[Held]) -> Iterator[Problem]:
+def _index(repo: Repo, found: _Found) -> Iterator[Problem]:
     with index.open_index(repo) as opened:
-        indexed = {(ledger_name, record.id): to_json(record) for ledger_name, record in opened.everything()}
+        indexed = {("job", name, record.id): to_json(record) for name, record in opened.everything()}
+        indexed |= {("comment", name, one.id): comment_json(one) for name, one in opened.comments()}
+        place = opened.name
     # Of versions that differ the index keeps the smallest text (`Index.add`).
-    least: dict[tuple[str, str], bytes] = {}
-    for one in held:
-        key, text = (one.ledger, one.record.id), to_json(one.record)
+    least: dict[tuple[str, str, str], bytes] = {}
+    said = [(("job", one.ledger, one.record.id), to_json(one.record)) for one in found.held]
+    said += [(("comment", name, one.id), comment_json(one)) for name, one in found.comments]
+    for key, text in said:
         least[key] = min(text, least.get(key, text))
     if indexed != least:
-        yield Problem(str(repo.layout.index), "differs from the ledgers; `gzl reindex` makes it again", mends=True)
+        yield Problem(place, "differs from the ledgers; `gzl reindex` makes it again", mends=True)

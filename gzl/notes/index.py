@@ -1,14 +1,19 @@
 """Keeps the index in step with the ledgers: one `git for-each-ref` where nothing has moved."""
 
+import os
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, suppress
-from pathlib import Path
+from contextlib import AbstractContextManager, contextmanager, suppress
 
+from gzl.git import blobs
 from gzl.git.repo import Repo
 from gzl.kit.fs import locked
 from gzl.kit.proc import CommandFailed
-from gzl.notes import ledger
+from gzl.notes import ledger, writer
+from gzl.records.backend import Backend, backend
 from gzl.records.index import Index, IndexDamaged
+
+KEY = "gzl.index"
+"""git's configuration: the URL of a PostgreSQL database; where it is not set, the index is a SQLite file."""
 
 
 class _Shrunk(Exception):
@@ -16,59 +21,76 @@ class _Shrunk(Exception):
 
 
 def open_index(repo: Repo) -> Index:
-    """The repository's index, holding all that its ledgers hold now. A damaged or deleted file is made again."""
-    path = repo.layout.index
-    path.parent.mkdir(exist_ok=True)
+    """The repository's index, holding all that its ledgers hold now. A damaged or deleted one is made again."""
+    repo.layout.index.parent.mkdir(exist_ok=True)
     try:
-        return _refreshed(repo, Index(path))
+        return _refreshed(repo, Index(_backend(repo)))
     except IndexDamaged:
-        return _again(repo, path)
+        return _again(repo)
 
 
 def rebuild(repo: Repo) -> Index:
     """Fill the index anew from all ledgers."""
-    path = repo.layout.index
     try:
-        index = Index(path)
-        with index.filling():
+        index = Index(_backend(repo))
+        with _closed_on_failure(index), index.filling():
             _fill(repo, index, ledger.heads(repo))
     except IndexDamaged:
-        with _alone(path):
-            return _anew(repo, path)
+        with _alone(repo):
+            return _anew(repo)
     return index
 
 
-def _again(repo: Repo, path: Path) -> Index:
-    with _alone(path):
+def _backend(repo: Repo) -> Backend:
+    url = repo.config(KEY)
+    owner = ("", "") if url is None else (writer.own(repo), os.fsdecode(repo.common_dir))
+    return backend(url, repo.layout.index, owner)
+
+
+def _again(repo: Repo) -> Index:
+    with _alone(repo):
         try:
-            return _refreshed(repo, Index(path))  # another process has made it again meanwhile
+            return _refreshed(repo, Index(_backend(repo)))  # another process has made it again meanwhile
         except IndexDamaged:
-            return _anew(repo, path)
+            return _anew(repo)
 
 
-def _alone(path: Path) -> AbstractContextManager[None]:
-    """Keeps two processes from deleting each other's new file."""
-    return locked(path.with_name(f"{path.name}.lock"))
+def _alone(repo: Repo) -> AbstractContextManager[None]:
+    """Keeps two processes from discarding each other's new index."""
+    return locked(repo.layout.index.with_name(f"{repo.layout.index.name}.lock"))
 
 
-def _anew(repo: Repo, path: Path) -> Index:
-    for name in (path, path.with_name(f"{path.name}-wal"), path.with_name(f"{path.name}-shm")):
-        name.unlink(missing_ok=True)
-    return _refreshed(repo, Index(path))
+def _anew(repo: Repo) -> Index:
+    place = _backend(repo)
+    place.discard()
+    return _refreshed(repo, Index(place))
+
+
+@contextmanager
+def _closed_on_failure(index: Index) -> Iterator[None]:
+    try:
+        yield
+    except BaseException:
+        index.close()
+        raise
 
 
 def _refreshed(repo: Repo, index: Index) -> Index:
-    heads = ledger.heads(repo)
-    if index.sources() != heads:
-        with index.filling():
-            # Read again: another process may have filled it while this one waited.
-            _follow(repo, index, ledger.heads(repo))
+    with _closed_on_failure(index):
+        heads = ledger.heads(repo)
+        if index.sources() != heads:
+            with index.filling():
+                # Read again: another process may have filled it while this one waited.
+                _follow(repo, index, ledger.heads(repo))
     return index
 
 
 def _follow(repo: Repo, index: Index, heads: dict[str, str]) -> None:
-    known = index.sources()
     try:
+        for ref, tip in index.behind().items():
+            index.add_comments(ledger.writer_of(ref), ledger.comments(repo, tip))
+            index.reached(ref, tip)
+        known = index.sources()
         if known.keys() - heads.keys():
             raise _Shrunk
         for ref, tip in heads.items():
@@ -87,8 +109,10 @@ def _fill(repo: Repo, index: Index, heads: dict[str, str]) -> None:
 
 
 def _add(repo: Repo, index: Index, ref: str, tip: str, since: str | None) -> None:
-    entries = _additions(repo, tip, since)
-    index.add(ledger.writer_of(ref), (r for entry in entries if (r := ledger.valid_or_none(entry)) is not None))
+    name = ledger.writer_of(ref)
+    for entries in blobs.batched(_additions(repo, tip, since)):
+        index.add(name, filter(None, map(ledger.valid_or_none, entries)))
+        index.add_comments(name, filter(None, map(ledger.comment_or_none, entries)))
     index.reached(ref, tip)
 
 

@@ -1,6 +1,7 @@
 """Reading ledgers: the append-only records of jobs, a ref for each writer.
 
-A ledger is a chain of commits; the tree of its tip holds all its jobs, each in `<4>/<1>/<21>/job.json`. Only its
+A ledger is a chain of commits; the tree of its tip holds all its jobs, each in `<4>/<1>/<21>/job.json`, and comments
+of the same clone in `<4>/<1>/<21>/comments/<id>` of whatever job, also one that another ledger holds. Only its
 writer moves it, so there is nothing to merge: reading is a union over this clone's own ledgers (`refs/gzl/ledger/*`)
 and those fetched from others (`refs/gzl/remotes/*/ledger/*`). A job that several ledgers hold is one job. Whose word it
 is follows from the ledger that holds it, never from what the record says of itself.
@@ -17,16 +18,16 @@ from gzl.errors import UserError
 from gzl.git import blobs
 from gzl.git.refs import read
 from gzl.git.repo import Repo
-from gzl.model.ids import is_job_id
-from gzl.model.record import Attempt, JobRecord, StageResult, from_json
+from gzl.model import comment as comment_model
+from gzl.model.comment import Comment
+from gzl.model.record import JobRecord, from_json
 from gzl.model.refs import decode, job_path
+from gzl.notes import wellformed
 
 OWN = "refs/gzl/ledger/"
 FETCHED = "refs/gzl/remotes/"
 _LEDGER = re.compile(r"(?:refs/gzl/ledger|refs/gzl/remotes/(?P<remote>[^/]+)/ledger)/(?P<writer>[^/]+)\Z")
-_OBJECT_ID = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?\Z")
-_SHA256 = re.compile(r"[0-9a-f]{64}\Z")
-_LATEST = 253402300800  # the year 10000, in seconds since the epoch: what time.gmtime and people can read
+_COMMENT = re.compile(r"[^/]+/[^/]+/[^/]+/comments/[^/]+\Z")
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +98,34 @@ def records(repo: Repo, tip: str) -> Iterator[JobRecord]:
             yield record
 
 
+def comments(repo: Repo, tip: str) -> Iterator[Comment]:
+    """Every valid comment in the ledger at `tip`; nothing else of it is read."""
+    listed = _listed(repo.git("ls-tree", "-r", "-z", tip))
+    for entry in _with_data(repo, (file for file in listed if _COMMENT.match(file.path))):
+        comment = comment_or_none(entry)
+        if comment is not None:
+            yield comment
+
+
+def comment_or_none(entry: Entry) -> Comment | None:
+    """The comment in a ledger's file, or None for one that is not to be believed; `gzl fsck` says why."""
+    try:
+        return comment(entry)
+    except UserError:
+        return None
+
+
+def comment(entry: Entry) -> Comment | None:
+    """The comment in a ledger's file; None for a file that is something else. UserError if it is damaged or forged."""
+    if entry.data is None or not _COMMENT.match(entry.path):
+        return None
+    found = comment_model.from_json(entry.data, entry.path)
+    problem = wellformed.comment_problem(found, entry.path)
+    if problem:
+        raise UserError(f"{entry.path}: {problem}")
+    return found
+
+
 def valid_or_none(entry: Entry) -> JobRecord | None:
     """The record in a ledger's file, or None for one that is not to be believed; `gzl fsck` says why."""
     try:
@@ -113,47 +142,10 @@ def valid(entry: Entry) -> JobRecord | None:
     if entry.data is None or not entry.path.endswith("/job.json"):
         return None
     record = from_json(entry.data, entry.path)
-    problem = _problem(record, entry.path)
+    problem = wellformed.record_problem(record, entry.path)
     if problem:
         raise UserError(f"{entry.path}: {problem}")
     return record
-
-
-def _problem(record: JobRecord, path: str) -> str | None:
-    if not isinstance(record.id, str) or not is_job_id(record.id):
-        return "its id is no job id"
-    if path != f"{job_path(record.id)}/job.json":
-        return f"it is the record of another job, {record.id}"
-    if not all(isinstance(oid, str) and _OBJECT_ID.match(oid) for oid in (record.commit, record.tree)):
-        return "its commit or tree is no object id"
-    if not _well_typed(record):
-        return "a field has a value of the wrong kind"
-    if not record.state.final:
-        return f"its state is {record.state}, and a ledger holds only jobs that have ended"
-    return None
-
-
-def _well_typed(record: JobRecord) -> bool:
-    stages = record.stages.values()
-    attempts = [attempt for stage in stages for attempt in stage.attempts]
-    steps = [step for attempt in attempts for step in attempt.steps]
-    logs = [attempt.log for attempt in attempts if attempt.log]
-    ended: list[StageResult | Attempt] = [*stages, *attempts]
-    spans = [record.started, record.finished, *(time for e in ended for time in (e.started, e.finished))]
-    times = [record.created, *(step.started for step in steps), *(time for time in spans if time is not None)]
-    codes = [e.exit for e in ended if e.exit is not None]
-    counts = [*(attempt.number for attempt in attempts), *(log.bytes for log in logs), *codes,
-              *(number for step in steps for number in (step.number, step.offset, step.line))]  # fmt: skip
-    texts = [record.ref, record.event, record.writer, record.runner, record.definition, record.reason, record.actor,
-             record.snapshot_of or "", *record.targets, *(stage.runner for stage in stages),
-             *(stage.skipped_because or "" for stage in stages), *(attempt.reason for attempt in attempts),
-             *(step.text for step in steps)]  # fmt: skip
-    return (
-        all(isinstance(time, int | float) and 0 <= time < _LATEST for time in times)
-        and all(isinstance(count, int) for count in counts)
-        and all(isinstance(text, str) for text in texts)
-        and all(isinstance(log.sha256, str) and _SHA256.match(log.sha256) for log in logs)
-    )
 
 
 @dataclass(frozen=True, slots=True)

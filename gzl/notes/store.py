@@ -1,4 +1,4 @@
-"""Writing results: a job's record, its note, its logs and the refs that follow from it, all or nothing.
+"""Writing results: a job's record, its note, its logs, comments and the refs that follow from it, all or nothing.
 
 What may happen, and why nothing is lost:
 - Many agents of one repository record at once. They queue for a lock (flock, so that it ends with its holder), and
@@ -15,6 +15,7 @@ What may happen, and why nothing is lost:
 import random
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TypeVar
 
 from pygit2 import Oid, Repository
 
@@ -24,13 +25,16 @@ from gzl.git.maintenance import maybe_gc
 from gzl.git.refs import RefChanged, RefUpdate, transaction
 from gzl.git.repo import Repo
 from gzl.kit.fs import locked
+from gzl.model import comment as comment_model
 from gzl.model import refs as names
+from gzl.model.comment import Comment
 from gzl.model.ids import job_month
 from gzl.model.record import JobRecord, to_json, without_agent
 from gzl.notes import fanout, text, writer
 
 FOLLOW_KEY = "gzl.follow"
 _TRIES = 50
+_Result = TypeVar("_Result")
 
 
 def notes_ref(repo: Repository) -> str:
@@ -63,15 +67,18 @@ def record(
     job: JobRecord,
     *,
     logs: Mapping[str, bytes] | None = None,
+    comments: Sequence[Comment] = (),
     refs: Sequence[RefUpdate] = (),
     still_mine: Callable[[], bool] | None = None,
 ) -> bool:
     """Record a job that has ended; False, and nothing changed, if the writer's ledger has it already.
 
-    `logs` are files (name → bytes) that go into the job's folder of the month's log tree; `refs` change in the same
-    transaction. Raises StaleLease if `still_mine` says no, and TransientError where the refs do not come to rest.
+    `logs` are files (name → bytes) that go into the job's folder of the month's log tree; `comments` are what its
+    stages said of it; `refs` change in the same transaction. Raises StaleLease if `still_mine` says no, and
+    TransientError where the refs do not come to rest.
     """
-    recorded = record_all(repo, own, [job], logs={job.id: logs or {}}, refs=refs, still_mine=still_mine)
+    files = {job.id: logs or {}}
+    recorded = record_all(repo, own, [job], logs=files, comments=comments, refs=refs, still_mine=still_mine)
     maybe_gc(repo)
     return bool(recorded)
 
@@ -82,25 +89,54 @@ def record_all(
     jobs: Sequence[JobRecord],
     *,
     logs: Mapping[str, Mapping[str, bytes]] | None = None,
+    comments: Sequence[Comment] = (),
     refs: Sequence[RefUpdate] = (),
     still_mine: Callable[[], bool] | None = None,
 ) -> list[JobRecord]:
     """Record several jobs in one commit of each ref, as `record` does one; gives those that were new."""
+
+    def attempt() -> list[JobRecord]:
+        if still_mine is not None and not still_mine():
+            raise StaleLease(f"{jobs[0].id}: another agent has taken this job over")
+        return _try_to_record(repo, own, jobs, logs or {}, comments, refs)
+
+    return _settled(repo, attempt, f"record {jobs[0].id}", {update.name for update in refs})
+
+
+def comment(repo: Repo, own: str, comments: Sequence[Comment]) -> None:
+    """Add comments to the writer's ledger: on jobs of its own or of others, also on such as are not recorded yet. One
+    that is there already stays as it is. TransientError where the ref does not come to rest."""
+
+    def attempt() -> None:
+        objects = trees.open(repo.common_dir)
+        ledger = _own_ledger(repo, objects, own)
+        tree = trees.tree_of(objects, trees.tip(objects, ledger))
+        new = [one for one in comments if not trees.exists(objects, tree, comment_model.path(one))]
+        if new:
+            transaction(repo, [_commented(objects, ledger, new)])
+
+    _settled(repo, attempt, "comment", set())
+    maybe_gc(repo)
+
+
+def _settled(repo: Repo, attempt: Callable[[], _Result], what: str, expected: set[str]) -> _Result:
+    """What `attempt` gives under the store's lock, made again where others moved a ref or a gc was in its way.
+
+    A change of an `expected` ref is the caller's to know: what it decided on does not hold any more.
+    """
     trouble: Exception | None = None
     with locked(repo.layout.store_lock):
         for pause in _pauses():
-            if still_mine is not None and not still_mine():
-                raise StaleLease(f"{jobs[0].id}: another agent has taken this job over")
             try:
-                return _try_to_record(repo, own, jobs, logs or {}, refs)
+                return attempt()
             except RefChanged as error:
-                if error.name in {update.name for update in refs}:
-                    raise  # what the caller expected does not hold: it has to decide again
+                if error.name in expected:
+                    raise
                 trouble = error
             except trees.UNSETTLED as error:
                 trouble = error
             time.sleep(pause)
-    raise TransientError(f"{repo.common_dir}: cannot record {jobs[0].id}: {trouble}; try again") from trouble
+    raise TransientError(f"{repo.common_dir}: cannot {what}: {trouble}; try again") from trouble
 
 
 def _try_to_record(
@@ -108,13 +144,14 @@ def _try_to_record(
     own: str,
     jobs: Sequence[JobRecord],
     logs: Mapping[str, Mapping[str, bytes]],
+    comments: Sequence[Comment],
     refs: Sequence[RefUpdate],
 ) -> list[JobRecord]:
     objects = trees.open(repo.common_dir)
     ledger = _own_ledger(repo, objects, own)
     new = [job for job in jobs if not _has(objects, ledger, job.id)]
     if new:
-        transaction(repo, [*_updates(objects, ledger, new, logs), *refs])
+        transaction(repo, [*_updates(objects, ledger, new, logs, comments), *refs])
     return new
 
 
@@ -140,11 +177,16 @@ def _has(objects: Repository, ledger: str, job: str) -> bool:
 
 
 def _updates(
-    objects: Repository, ledger: str, jobs: Sequence[JobRecord], logs: Mapping[str, Mapping[str, bytes]]
+    objects: Repository,
+    ledger: str,
+    jobs: Sequence[JobRecord],
+    logs: Mapping[str, Mapping[str, bytes]],
+    comments: Sequence[Comment],
 ) -> Iterator[RefUpdate]:
     own = names.decode(ledger.rpartition("/")[2])
     records = {f"{names.job_path(job.id)}/job.json": to_json(without_agent(job)) for job in jobs}
-    yield _move(objects, ledger, own, jobs, lambda tree: trees.write_files(objects, tree, records))
+    records |= {comment_model.path(one): comment_model.to_json(one) for one in comments}
+    yield _move(objects, ledger, own, jobs, _adding(objects, records))
     yield _move(objects, notes_ref(objects), own, jobs, lambda tree: _noted(objects, tree, jobs))
     by_month: dict[str, dict[str, bytes]] = {}
     for job in jobs:
@@ -156,6 +198,16 @@ def _updates(
 
 def _adding(objects: Repository, files: Mapping[str, bytes]) -> Callable[[Oid | None], Oid]:
     return lambda tree: trees.write_files(objects, tree, files)
+
+
+def _commented(objects: Repository, ledger: str, comments: Sequence[Comment]) -> RefUpdate:
+    own = names.decode(ledger.rpartition("/")[2])
+    old = trees.tip(objects, ledger)
+    files = {comment_model.path(one): comment_model.to_json(one) for one in comments}
+    tree = trees.write_files(objects, trees.tree_of(objects, old), files)
+    what = f"Comment on {', '.join(sorted({one.job for one in comments}))}"
+    new = _commit(objects, tree, [old] if old is not None else [], own, comments[-1].time, what)
+    return RefUpdate(ledger, str(new), None if old is None else str(old))
 
 
 def _noted(objects: Repository, tree: Oid | None, jobs: Sequence[JobRecord]) -> Oid:

@@ -1,80 +1,50 @@
-"""The SQLite index over job records: a cache that makes questions cheap, never the place where something is true.
+"""The index over job records: a cache that makes questions cheap, never the place where something is true.
 
 It is filled from ledgers (`gzl.notes.index`), remembers up to which tip of each, and can be deleted at any time. A job
 has a row for each writer whose ledger holds it, because whose word it is matters to some questions; to all others the
 row of the record's own writer stands for the job.
 """
 
-import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import chain, islice
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import peewee
-from peewee import EXCLUDED, FloatField, ModelInsert, ModelSelect, SqliteDatabase, TextField, fn
+from gzl.model import comment as comments
+from gzl.model.comment import Comment
+from gzl.model.record import JobRecord, from_json
+from gzl.records import migrations
+from gzl.records.backend import Backend, IndexDamaged
+from gzl.records.orm import peewee
+from gzl.records.tables import SCHEMA, TABLES, Job, Pass, Remark, Row, Source, job_row, pass_rows, plain, remark_row
 
-from gzl.errors import GzlError, TransientError
-from gzl.model.record import JobRecord, from_json, to_json
+if TYPE_CHECKING:
+    from peewee import ModelSelect
 
-SCHEMA = 1
-_BUSY = 30  # seconds to wait for another process that fills the index
+__all__ = ["Index", "IndexDamaged"]
 
-
-class IndexDamaged(GzlError):
-    """The file is no index of this version of gzl, or SQLite cannot read it: delete it and fill a new one."""
-
-
-class _Job(peewee.Model):
-    id = TextField()
-    ledger = TextField()
-    own = peewee.BooleanField()
-    commit = TextField(index=True)
-    tree = TextField(index=True)
-    snapshot_of = TextField(null=True, index=True)
-    ref = TextField(index=True)
-    state = TextField()
-    event = TextField()
-    writer = TextField()
-    definition = TextField()
-    created = FloatField()
-    started = FloatField(null=True)
-    finished = FloatField(null=True)
-    record = TextField()
-
-    class Meta:
-        table_name = "jobs"
-        primary_key = peewee.CompositeKey("id", "ledger")
-
-
-class _Source(peewee.Model):
-    ref = TextField(primary_key=True)
-    oid = TextField()
-
-    class Meta:
-        table_name = "sources"
-
-
-_TABLES = [_Job, _Source]
-_FIELDS: list[peewee.Field] = [
-    _Job.id, _Job.ledger, _Job.own, _Job.commit, _Job.tree, _Job.snapshot_of, _Job.ref, _Job.state, _Job.event,
-    _Job.writer, _Job.definition, _Job.created, _Job.started, _Job.finished, _Job.record,
-]  # fmt: skip
-_NEWEST = (_Job.id.desc(), _Job.own.desc(), _Job.ledger)
+_NEWEST = (Job.id.desc(), Job.own.desc(), Job.ledger)
 
 
 class Index:
-    """An open index. Several processes may use one file; one that fills it makes the others wait."""
+    """An open index. Several processes may use one; one that fills it makes the others that would fill it wait."""
 
-    def __init__(self, path: Path) -> None:
-        """Open the index, making an empty one where there is none. Raises IndexDamaged."""
-        self.path = path
-        self._db = SqliteDatabase(str(path), pragmas={"journal_mode": "wal", "synchronous": "normal"}, timeout=_BUSY)
-        with self._translated():
-            self._db.connect()
-            if self._db.user_version != SCHEMA:
-                self._create()
+    def __init__(self, backend: Backend) -> None:
+        """Open the index, making an empty one where there is none, and bringing an older one up to date.
+
+        Raises IndexDamaged; UserError and TransientError where the database cannot be used.
+        """
+        self.name = backend.name
+        self._backend = backend
+        self._db = backend.db
+        try:
+            with self._translated():
+                backend.open()
+                if backend.version() != SCHEMA:
+                    migrations.migrate(backend)
+        except BaseException:
+            self.close()
+            raise
 
     def __enter__(self) -> "Index":
         return self
@@ -83,77 +53,126 @@ class Index:
         self.close()
 
     def close(self) -> None:
-        """Close the file; the index cannot be used any more."""
+        """Leave the database; the index cannot be used any more."""
         self._db.close()
 
     def sources(self) -> dict[str, str]:
-        """Ledger ref → the tip up to which it is in the index."""
-        with self._translated():
-            return dict(_Source.select(_Source.ref, _Source.oid).tuples().execute(self._db))
+        """Ledger ref → the tip up to which all of it is in the index."""
+        return self._sources(Source.reader == SCHEMA)
+
+    def behind(self) -> dict[str, str]:
+        """Ledger ref → the tip up to which an older gzl read it: its records are in the index, comments are not."""
+        return self._sources(Source.reader < SCHEMA)
 
     @contextmanager
     def filling(self) -> Iterator[None]:
         """The block changes the index, all or nothing, while no other process does."""
-        with self._translated(), self._db.atomic("IMMEDIATE"):
+        with self._translated(), self._backend.exclusive():
             yield
 
     def add(self, ledger: str, records: Iterable[JobRecord]) -> None:
-        """Add what the ledger of a writer holds. Where two versions of it differ, the order does not matter."""
-        # peewee writes the statement once, SQLite runs it for each row: a tenth of what insert_many costs.
-        rows = (_row(ledger, record) for record in records)
-        first = next(rows, None)
-        if first is not None:
-            statement, _ = _insertion(first).bind(self._db).sql()
-            cursor: Any = self._db.cursor()  # type: ignore[no-untyped-call]
-            cursor.executemany(statement, chain([first], rows))
+        """Add what the ledger of a writer holds, some thousands at once at most.
+
+        Several refs may hold a writer's ledger (fetched from two remotes). That of two versions of a job the smaller
+        text wins is arbitrary, but makes the index the same in whatever order they came.
+        """
+        new = {record.id: (job_row(ledger, record), record) for record in records}
+        there = dict(self._owned(Job.select(Job.id, Job.record), ledger, new).tuples().execute(self._db))
+        new = {job: found for job, found in new.items() if job not in there or found[0][-1] < there[job]}
+        if replaced := new.keys() & there.keys():
+            for table, column in ((Job, Job.id), (Pass, Pass.job)):
+                table.delete().where((table.ledger == plain(ledger)) & column.in_(sorted(replaced))).execute(self._db)
+        self._insert(Job, [row for row, _ in new.values()])
+        self._insert(Pass, [row for _, record in new.values() for row in pass_rows(ledger, record)])
+
+    def add_comments(self, ledger: str, found: Iterable[Comment]) -> None:
+        """Add comments that the ledger of a writer holds, as `add` does records."""
+        new = {comment.id: remark_row(ledger, comment) for comment in found}
+        there = dict(self._owned(Remark.select(Remark.id, Remark.comment), ledger, new).tuples().execute(self._db))
+        new = {one: row for one, row in new.items() if one not in there or row[-1] < there[one]}
+        if replaced := new.keys() & there.keys():
+            Remark.delete().where((Remark.ledger == plain(ledger)) & Remark.id.in_(sorted(replaced))).execute(self._db)
+        self._insert(Remark, list(new.values()))
 
     def reached(self, ref: str, oid: str) -> None:
         """Note that the ledger at `ref` is in the index up to the tip `oid`."""
-        _Source.insert(ref=_text(ref), oid=oid).on_conflict_replace().execute(self._db)
+        values = {Source.oid: oid, Source.reader: SCHEMA}
+        Source.insert({Source.ref: plain(ref), **values}).on_conflict(
+            conflict_target=[Source.ref], update=values
+        ).execute(self._db)
 
     def clear(self) -> None:
         """Forget everything."""
-        for table in _TABLES:
+        for table in TABLES:
             table.delete().execute(self._db)
 
     def recent(self, limit: int) -> list[JobRecord]:
         """The newest jobs, newest first."""
-        return self._records(_Job.select(), limit)
+        return self._records(Job.select(), limit)
 
     def by_prefix(self, prefix: str, limit: int) -> list[JobRecord]:
         """Jobs whose id begins so, newest first."""
-        return self._records(_Job.select().where((_Job.id >= prefix) & (_Job.id < prefix + "~")), limit)
+        return self._records(Job.select().where((Job.id >= prefix) & (Job.id < prefix + "~")), limit)
 
     def by_commits(self, commits: Iterable[str]) -> list[JobRecord]:
         """All jobs of some commits, and of snapshots of a working tree on one of them, newest first."""
         wanted = list(commits)
-        return self._records(_Job.select().where(_Job.commit.in_(wanted) | _Job.snapshot_of.in_(wanted)), None)
+        return self._records(Job.select().where(Job.commit.in_(wanted) | Job.snapshot_of.in_(wanted)), None)
 
     def by_tree(self, tree: str, limit: int) -> list[JobRecord]:
         """Jobs of any commit with this tree, newest first."""
-        return self._records(_Job.select().where(_Job.tree == tree), limit)
+        return self._records(Job.select().where(Job.tree == tree), limit)
 
     def by_ref(self, ref: str, limit: int) -> list[JobRecord]:
         """Jobs of a ref, by its full name, newest first."""
-        return self._records(_Job.select().where(_Job.ref == _text(ref)), limit)
+        return self._records(Job.select().where(Job.ref == plain(ref)), limit)
 
     def count(self) -> int:
         """How many jobs there are."""
         with self._translated():
-            return int(_Job.select(fn.COUNT(fn.DISTINCT(_Job.id))).scalar(self._db))
+            return int(Job.select(peewee.fn.COUNT(peewee.fn.DISTINCT(Job.id))).scalar(self._db))
 
     def everything(self) -> Iterator[tuple[str, JobRecord]]:
-        """All that the index holds: (writer of the ledger, record)."""
-        yield from self._rows(_Job.select())
+        """All records that the index holds: (writer of the ledger, record)."""
+        yield from self._rows(Job.select())
+
+    def comments(self, jobs: Iterable[str] | None = None) -> Iterator[tuple[str, Comment]]:
+        """The comments on some jobs (None: all that there are), oldest first: (writer of the ledger, comment)."""
+        query = Remark.select(Remark.ledger, Remark.comment).order_by(Remark.id, Remark.ledger)
+        if jobs is not None:
+            query = query.where(Remark.job.in_(list(jobs)))
+        with self._translated():
+            for ledger, text in query.tuples().bind(self._db).iterator():
+                yield ledger, comments.from_json(text, self.name)
 
     def claims(
         self, definition: str, *, commit: str | None = None, tree: str | None = None
     ) -> Iterator[tuple[str, JobRecord]]:
         """What ledgers say of jobs with this definition, of a commit or of a tree: (writer of the ledger, record),
         newest first."""
-        where = _Job.commit == commit if commit is not None else _Job.tree == tree
-        query = _Job.select().where(where & (_Job.definition == _text(definition)))
-        yield from self._rows(query)
+        where = Job.commit == commit if commit is not None else Job.tree == tree
+        yield from self._rows(Job.select().where(where & (Job.definition == plain(definition))))
+
+    def stage_claims(self, commit: str, stage: str) -> Iterator[tuple[str, JobRecord]]:
+        """What ledgers say of jobs of a commit in which the stage came to an end, as `claims` gives it."""
+        for ledger, record in self._rows(Job.select().where(Job.commit == commit)):
+            if stage in record.stages and record.stages[stage].state.final:
+                yield ledger, record
+
+    def reusable(self, key: str) -> Iterator[tuple[str, JobRecord]]:
+        """What ledgers say of jobs in which a stage with this key was run and passed, as `claims` gives it."""
+        same = (Pass.job == Job.id) & (Pass.ledger == Job.ledger)
+        yield from self._rows(Job.select().join(Pass, on=same).where(Pass.key == key))
+
+    def passes(self, stage: str, trusted: frozenset[str] | None, limit: int) -> list[str]:
+        """The commits on which the stage passed in the latest jobs, newest first, by the word of `trusted` writers
+        (None: of any)."""
+        query = Pass.select(Pass.commit).where(Pass.stage == plain(stage))
+        if trusted is not None:
+            query = query.where(Pass.ledger.in_([plain(name) for name in trusted]))
+        with self._translated():
+            found = query.order_by(Pass.job.desc(), Pass.ledger).limit(limit).tuples().execute(self._db)
+            return list(dict.fromkeys(commit for (commit,) in found))
 
     def latest(self, commit: str, tree: str, definition: str) -> JobRecord | None:
         """The newest job of a commit, else of a tree, with this definition, however it ended and whoever says so."""
@@ -163,75 +182,42 @@ class Index:
     def neighbours(self, job: str) -> tuple[str | None, str | None]:
         """The ids before and after `job`: what its shortest unique prefix must tell it from."""
         with self._translated():
-            below = _Job.select(fn.MAX(_Job.id)).where(_Job.id < job)
-            above = _Job.select(fn.MIN(_Job.id)).where(_Job.id > job)
+            below = Job.select(peewee.fn.MAX(Job.id)).where(Job.id < job)
+            above = Job.select(peewee.fn.MIN(Job.id)).where(Job.id > job)
             return below.scalar(self._db), above.scalar(self._db)
 
-    def _records(self, query: "ModelSelect[_Job]", limit: int | None) -> list[JobRecord]:
+    def _sources(self, which: Any) -> dict[str, str]:
+        with self._translated():
+            return dict(Source.select(Source.ref, Source.oid).where(which).tuples().execute(self._db))
+
+    def _owned(self, query: Any, ledger: str, ids: Iterable[str]) -> Any:
+        """Of the rows that a query finds, those of a ledger with these ids."""
+        table = query.model
+        return query.where((table.ledger == plain(ledger)) & table.id.in_(list(ids)))
+
+    def _insert(self, table: Any, rows: Sequence[Row]) -> None:
+        # peewee writes the statement once, the database runs it for each row: a tenth of what insert_many costs.
+        if rows:
+            query = table.insert_many(rows[:1], fields=table._meta.sorted_fields)
+            statement, _ = query.bind(self._db).sql()
+            cursor: Any = self._db.cursor()  # type: ignore[no-untyped-call]
+            cursor.executemany(statement, rows)
+
+    def _records(self, query: "ModelSelect[Job]", limit: int | None) -> list[JobRecord]:
         return list(islice(_one_each(record for _, record in self._rows(query)), limit))
 
-    def _rows(self, query: "ModelSelect[_Job]") -> Iterator[tuple[str, JobRecord]]:
+    def _rows(self, query: "ModelSelect[Job]") -> Iterator[tuple[str, JobRecord]]:
         with self._translated():
-            rows = query.select(_Job.ledger, _Job.record).order_by(*_NEWEST).tuples().bind(self._db).iterator()
+            rows = query.select(Job.ledger, Job.record).order_by(*_NEWEST).tuples().bind(self._db).iterator()
             for ledger, text in rows:
-                yield ledger, from_json(text, str(self.path))
-
-    def _create(self) -> None:
-        with self._db.atomic("IMMEDIATE"):
-            version = self._db.user_version
-            if version not in (0, SCHEMA):
-                raise IndexDamaged(f"{self.path}: made by another version of gzl")
-            with self._db.bind_ctx(_TABLES):
-                self._db.create_tables(_TABLES)
-            self._db.user_version = SCHEMA
+                yield ledger, from_json(text, self.name)
 
     @contextmanager
     def _translated(self) -> Iterator[None]:
         try:
             yield
-        except (peewee.DatabaseError, sqlite3.DatabaseError) as error:
-            if any(sign in str(error) for sign in _OTHER_TROUBLE):
-                raise TransientError(f"{self.path}: {error}") from error
-            raise IndexDamaged(f"{self.path}: {error}; `gzl reindex` makes a new one") from error
-
-
-# What SQLite says (sqlite3ErrStr) where a new index would fare no better: all else is a damaged file.
-_OTHER_TROUBLE = ("locked", "readonly", "unable to open", "is full", "disk I/O")
-
-
-def _insertion(row: tuple[Any, ...]) -> ModelInsert:
-    # Several refs may hold a writer's ledger (fetched from two remotes); that the smaller text wins is arbitrary, but
-    # makes the index the same in whatever order they came.
-    update = {field: getattr(EXCLUDED, field.name) for field in _FIELDS}
-    return _Job.insert_many([row], fields=_FIELDS).on_conflict(
-        conflict_target=[_Job.id, _Job.ledger], update=update, where=(EXCLUDED.record < _Job.record)
-    )
-
-
-def _row(ledger: str, record: JobRecord) -> tuple[Any, ...]:
-    """The values of `_FIELDS`."""
-    return (
-        record.id,
-        _text(ledger),
-        record.writer == ledger,
-        record.commit,
-        record.tree,
-        record.snapshot_of,
-        _text(record.ref),
-        str(record.state),
-        _text(record.event),
-        _text(record.writer),
-        _text(record.definition),
-        record.created,
-        record.started,
-        record.finished,
-        to_json(record).decode(),
-    )
-
-
-def _text(name: str) -> str:
-    """A name as SQLite can keep it: bytes that are no UTF-8 arrive as lone surrogates, which it cannot."""
-    return name.encode(errors="backslashreplace").decode()
+        except self._backend.errors as error:
+            raise self._backend.translated(error) from error
 
 
 def _one_each(records: Iterable[JobRecord]) -> Iterator[JobRecord]:
