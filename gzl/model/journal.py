@@ -9,6 +9,7 @@ is its request and its journal, replayed; nobody keeps it anywhere else.
     ended     it ended: stage, attempt, state, exit, reason; data: its usage
     skipped   a stage will not run: stage, reason; data {"unchanged": true}: because nothing that it looks at changed
     reused    an earlier job's pass stands for a stage: stage, key, reason; data: job, outputs, artifacts, tests
+    remark    what gzl did for an attempt: stage, attempt, reason
     finished  all stages have ended: state, reason
 
 and what a running stage asked for, through the Job API:
@@ -115,6 +116,9 @@ def _stage_after(stage: StageResult, entry: Entry) -> StageResult:
             return replace(stage, artifacts=(*(a for a in stage.artifacts if a.name != artifact.name), artifact))
         case "tested":
             return replace(stage, tests=Totals(**data))
+        case "remark":
+            said = next((a.remarks for a in stage.attempts if a.number == entry.attempt), ())
+            return _with_attempt(stage, entry.attempt, remarks=(*said, entry.reason))
         case "advanced":
             return _with_attempt(stage, entry.attempt, advance=Advance(**data))
     return stage

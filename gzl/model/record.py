@@ -111,6 +111,8 @@ class Attempt:
     reason: str = ""
     usage: Usage | None = None
     advance: Advance | None = None
+    remarks: tuple[str, ...] = ()
+    """What gzl did for it that is no part of its log, a sentence each: a cache that was restored."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -343,6 +345,7 @@ def _attempt_data(attempt: Attempt) -> dict[str, Any]:
         "log": {"bytes": log.bytes, "sha256": log.sha256, "store": log.store} if log else None,
         "usage": usage_data(attempt.usage) if attempt.usage else None,
         "advance": advance_data(attempt.advance) if attempt.advance else None,
+        "remarks": list(attempt.remarks),
     }
 
 
@@ -381,4 +384,5 @@ def _attempt(raw: Mapping[str, Any]) -> Attempt:
         reason=raw.get("reason", ""),
         usage=usage(raw["usage"]) if raw.get("usage") else None,
         advance=Advance(**raw["advance"]) if raw.get("advance") else None,
+        remarks=tuple(raw.get("remarks", ())),
     )
