@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from enum import StrEnum
 
 from gzl.gzlfile import matrix
 from gzl.gzlfile.body import Body, read_body
@@ -27,8 +28,17 @@ class Parsed:
         return tuple(mistake for mistake in self.mistakes if mistake.severity is Severity.ERROR)
 
 
+class Kind(StrEnum):
+    """What a block is, by the first word of its header."""
+
+    PIN = "gzl"
+    ENV = "env"
+    RULE = "on"
+    STAGE = "stage"
+
+
 @dataclass(slots=True)
-class _Draft:
+class Draft:
     """What was read so far."""
 
     lines: list[str]
@@ -47,7 +57,7 @@ class _Draft:
 def parse(data: bytes, path: str) -> Parsed:
     """Read a Gzlfile; `path` is what messages call it. Never raises for what is in it."""
     lines, report = decode(data, path)
-    draft = _Draft(lines, report)
+    draft = Draft(lines, report)
     for block in blocks(lines, report):
         _read(block, draft)
     dependency_mentions = [mention for header in draft.headers.values() for mention in header.mentions]
@@ -65,24 +75,36 @@ def load(data: bytes, path: str) -> Pipeline:
     return parsed.pipeline
 
 
-def _read(block: Block, draft: _Draft) -> None:
+def kind(block: Block) -> Kind:
+    """What the block is."""
     text = block.header.text
     word = text.split(":", 1)[0].split("[", 1)[0].split(None, 1)
     bare = word[0] if len(word) == 1 and ":" in text else ""
-    if bare == "gzl":
-        _read_pin(block, draft)
-    elif bare == "env":
-        _read_env(block, draft)
-    elif word and word[0] == "on" and not text[2:].lstrip().startswith("["):
-        rule, mentions = read_rule(block.header, draft.report)
-        draft.rules += [rule] if rule else []
-        draft.rule_mentions += mentions
-        _report_body(block, draft, "a rule has no body", "put steps below a stage")
-    else:
-        _read_stage(block, draft)
+    if bare in (Kind.PIN, Kind.ENV):
+        return Kind(bare)
+    return Kind.RULE if word and word[0] == "on" and not text[2:].lstrip().startswith("[") else Kind.STAGE
 
 
-def _read_pin(block: Block, draft: _Draft) -> None:
+def _read(block: Block, draft: Draft) -> None:
+    match kind(block):
+        case Kind.PIN:
+            _read_pin(block, draft)
+        case Kind.ENV:
+            _read_env(block, draft)
+        case Kind.RULE:
+            _read_rule(block, draft)
+        case Kind.STAGE:
+            read_stage(block, draft)
+
+
+def _read_rule(block: Block, draft: Draft) -> None:
+    rule, mentions = read_rule(block.header, draft.report)
+    draft.rules += [rule] if rule else []
+    draft.rule_mentions += mentions
+    _report_body(block, draft, "a rule has no body", "put steps below a stage")
+
+
+def _read_pin(block: Block, draft: Draft) -> None:
     pin, place = read_pin(block.header, draft.report), block.header.place(0)
     if draft.pin_place is not None:
         draft.report.error(place, "`gzl:` stands twice", f"keep one; the other is in line {draft.pin_place.line}")
@@ -90,7 +112,7 @@ def _read_pin(block: Block, draft: _Draft) -> None:
     _report_body(block, draft, "`gzl:` has no body", "remove these lines, or their indentation")
 
 
-def _read_env(block: Block, draft: _Draft) -> None:
+def _read_env(block: Block, draft: Draft) -> None:
     after = block.header.text.partition(":")[2]
     if after.strip():
         place = block.header.place(len(block.header.text) - len(after.lstrip()))
@@ -98,7 +120,7 @@ def _read_env(block: Block, draft: _Draft) -> None:
     read_environment(draft.lines, block.first, block.last, draft.env, draft.env_places, draft.report)
 
 
-def _report_body(block: Block, draft: _Draft, text: str, hint: str) -> None:
+def _report_body(block: Block, draft: Draft, text: str, hint: str) -> None:
     for index in range(block.first, block.last):
         line = draft.lines[index]
         if not is_blank(line):
@@ -106,7 +128,8 @@ def _report_body(block: Block, draft: _Draft, text: str, hint: str) -> None:
             return
 
 
-def _read_stage(block: Block, draft: _Draft) -> None:
+def read_stage(block: Block, draft: Draft) -> None:
+    """Add the stages that a block declares to `draft`."""
     header = read_header(block.header, draft.report)
     if header is None:
         return
@@ -130,7 +153,7 @@ def _read_stage(block: Block, draft: _Draft) -> None:
     draft.stages.update((stage.name, stage) for stage in stages)
 
 
-def _expand(header: Header, body: Body, draft: _Draft) -> Iterable[Stage]:
+def _expand(header: Header, body: Body, draft: Draft) -> Iterable[Stage]:
     """The stages that a header declares: one, or one for each combination of its matrix."""
     found = matrix.axes(header.settings, draft.report)
     combinations = matrix.combinations(found)

@@ -78,20 +78,27 @@ def _named(pipeline: Pipeline, stage: Stage) -> set[str]:
     }
 
 
+def families_of(stages: Mapping[str, Stage]) -> dict[str, tuple[str, ...]]:
+    """Name → the stages of a job that it stands for, for every name that a dependency may use."""
+    members: dict[str, list[str]] = {}
+    for name, stage in stages.items():
+        members.setdefault(stage.family or name, []).append(name)
+    families = {family: tuple(names) for family, names in members.items()}
+    families.update({name: (name,) for name in stages})
+    return families
+
+
 def plan(stages: Mapping[str, Stage], durations: Mapping[str, float] | None = None) -> Plan:
     """The plan for the selected `stages`, which hold all that they need and no cycle.
 
     `durations` are seconds by stage, as recorded; without any, all count the same.
     """
-    families: dict[str, tuple[str, ...]] = {}
-    for name, stage in stages.items():
-        families[stage.family or name] = (*families.get(stage.family or name, ()), name)
-    families.update({name: (name,) for name in stages})
+    families = families_of(stages)
     known: dict[int, Need] = {}  # by identity: stages share their dependencies, and a hash would look at all of each
 
     def need(dependency: Dependency) -> Need:
         if id(dependency) not in known:
-            alternatives = tuple(families[ref.stage] for ref in dependency.alternatives)
+            alternatives = tuple(families[str(ref)] for ref in dependency.alternatives)
             known[id(dependency)] = Need(alternatives, dependency.when)
         return known[id(dependency)]
 

@@ -7,6 +7,7 @@ thousand stages costs a thousand looks and not a million.
 import heapq
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from itertools import islice
 
 from gzl.model.pipeline import When
 from gzl.model.result import State
@@ -73,6 +74,25 @@ class Progress:
     def put_back(self, stage: str) -> None:
         """Queue a stage that was popped or claimed once more."""
         heapq.heappush(self._ready, (-self._plan.urgency[stage], self._order[stage], stage))
+
+    def grow(self, plan: Plan) -> None:
+        """The job's plan has become `plan`: stages were added after those that it had, and some that have neither been
+        popped nor ended may wait for them. Costs what was added, and a look at what is ready."""
+        added = list(islice(plan.stages, len(self._order), None))
+        behind = {name for new in added for name in plan.dependents[new]}.difference(added)
+        self._plan = plan
+        self._order.update({name: number for number, name in enumerate(added, len(self._order))})
+        ready = {entry[2] for entry in self._ready}
+        waiting = behind & (self._undecided | ready)
+        self._undecided.update(added, waiting)
+        for name in (*added, *waiting):
+            self._open[name] = len({s for need in plan.needs[name] for s in need.stages} - self._states.keys())
+            if any(len(need.alternatives) > 1 for need in plan.needs[name]):
+                self._choosing.add(name)
+        self._ready.clear()
+        for name in ready - waiting:  # what else waits for them now may have made them more urgent
+            self.put_back(name)
+        self._look((*added, *waiting))
 
     def skips(self) -> list[Skip]:
         """The stages found since the last call that will never run. Each must be ended as skipped by the caller."""
