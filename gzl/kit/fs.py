@@ -4,11 +4,12 @@ import errno
 import fcntl
 import itertools
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from gzl.errors import TransientError
+from gzl.errors import TransientError, UserError
 
 _serial = itertools.count()
 
@@ -35,6 +36,40 @@ def read_or_none(path: Path) -> bytes | None:
         return None
     with open(fd, "rb") as file:
         return file.read()
+
+
+def open_regular(path: Path) -> int:
+    """A descriptor for reading a file in a folder that a workload can write to.
+
+    UserError if it is anything but a plain file: a symbolic link would show the workload's owner a file that only gzl
+    may read, a FIFO would never end (CVE-2026-6959). FileNotFoundError if there is none.
+    """
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError as error:
+        if error.errno in (errno.ELOOP, errno.ENXIO):  # a symbolic link; a socket
+            raise _replaced(path) from error
+        raise
+    if not stat.S_ISREG(os.fstat(fd).st_mode):
+        os.close(fd)
+        raise _replaced(path)
+    return fd
+
+
+def read_regular(path: Path, limit: int) -> bytes | None:
+    """The first `limit` bytes of a file as `open_regular` opens it, or None where there is no such file."""
+    try:
+        fd = open_regular(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    with open(fd, "rb") as file:
+        return file.read(limit)
+
+
+def _replaced(path: Path) -> UserError:
+    return UserError(
+        f"{path}: was replaced by something that is no plain file, and is not read; look at what the stage did"
+    )
 
 
 def append(path: Path, data: bytes, mode: int = 0o644) -> None:

@@ -58,6 +58,21 @@ class Layout:
         return self.root / "logs"
 
     @property
+    def objects(self) -> Path:
+        """The embedded object store, and what a remote one keeps on this machine."""
+        return self.root / "objects"
+
+    @property
+    def retired(self) -> Path:
+        """The ids of jobs of which retention has removed artifacts or large logs, one a line."""
+        return self.root / "retired"
+
+    @property
+    def gc_lock(self) -> Path:
+        """Held by `gzl gc`; changed when one ended."""
+        return self.root / "gc.lock"
+
+    @property
     def work(self) -> Path:
         """Workspaces, a folder for each parallel slot."""
         return self.root / "work"
@@ -106,6 +121,11 @@ class JobLayout:
     def api_key(self) -> Path:
         """The key of the job's tokens, mode 0600."""
         return self.root / "api.key"
+
+    @property
+    def secrets(self) -> Path:
+        """The values that must not be seen in the job's logs, each ended by NUL, mode 0600; none where it has none."""
+        return self.root / "secrets"
 
     def attempt(self, stage: str, number: int) -> Path:
         """The attempt directory of a stage: `script`, `env`, `log`, `steps`, `pid`, `rc`."""

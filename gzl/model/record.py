@@ -28,11 +28,14 @@ class StepResult:
 
 @dataclass(frozen=True, slots=True)
 class LogRef:
-    """Where an attempt's log is: its length in bytes, the SHA-256 of its bytes, and `ref` or `file` for the store."""
+    """An attempt's log as it is kept, masked: its length in bytes, the SHA-256 of its bytes, and where it is."""
 
     bytes: int
     sha256: str
     store: str = "ref"
+    """`ref`: in the log ref of its month. `object`: in the object store. `file`, in older records: on the writer's disk."""
+    object: str = ""
+    """SHA-256 of the object that holds it, compressed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -342,11 +345,15 @@ def _attempt_data(attempt: Attempt) -> dict[str, Any]:
             }
             for s in attempt.steps
         ],
-        "log": {"bytes": log.bytes, "sha256": log.sha256, "store": log.store} if log else None,
+        "log": _log_data(log) if log else None,
         "usage": usage_data(attempt.usage) if attempt.usage else None,
         "advance": advance_data(attempt.advance) if attempt.advance else None,
         "remarks": list(attempt.remarks),
     }
+
+
+def _log_data(log: LogRef) -> dict[str, Any]:
+    return {"bytes": log.bytes, "sha256": log.sha256, "store": log.store, "object": log.object}
 
 
 def _stage(name: str, raw: Mapping[str, Any]) -> StageResult:
@@ -380,7 +387,7 @@ def _attempt(raw: Mapping[str, Any]) -> Attempt:
             StepResult(s["number"], s["offset"], s["started"], s.get("line", 0), s.get("text", ""))
             for s in raw.get("steps", ())
         ),
-        log=LogRef(log["bytes"], log["sha256"], log["store"]) if log else None,
+        log=LogRef(log["bytes"], log["sha256"], log["store"], log.get("object", "")) if log else None,
         reason=raw.get("reason", ""),
         usage=usage(raw["usage"]) if raw.get("usage") else None,
         advance=Advance(**raw["advance"]) if raw.get("advance") else None,

@@ -14,12 +14,13 @@ the way to a no-op's end starts a process: the length of the log is the position
 is counted with wc only where there is no /proc.
 """
 
+import re
 import shlex
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path, PurePath
 
-from gzl.kit.fs import read_or_none
+from gzl.kit.fs import read_regular
 from gzl.model.pipeline import Stage
 
 SUPERVISOR = r"""set -C
@@ -36,6 +37,10 @@ echo "$r $n" >"$0/rc"
 """
 """Run as `sh -c SUPERVISOR <attempt directory> <workspace> [<shell> …]`, its output going to `log`."""
 
+ENTER = """{ echo 0 >"$1/cgroup.procs"; } 2>/dev/null; shift
+"""
+"""Before SUPERVISOR, its arguments preceded by the path of a control group: the shell moves itself there first."""
+
 _PRELUDE = r"""set -e
 _gzl_step() {
     [ "$2" = 0 ] || exit "$2"
@@ -43,6 +48,10 @@ _gzl_step() {
     echo "$1 $_gzl_n $_gzl_t" >>"$GZL_ATTEMPT/steps"
 }
 """
+
+# The workload can write these files too: what is not as the shell writes it is not there.
+_RC = re.compile(rb"(\d{1,3}) (\d{1,18})\n")
+_STEP = re.compile(rb"(\d{1,6}) (\d{1,18}|-) (\d{1,12}\.\d{1,6}|-)")
 
 
 def script(stage: Stage) -> str:
@@ -81,18 +90,20 @@ def _export(name: str, value: str) -> str:
 
 
 def read_rc(directory: Path) -> tuple[int, int] | None:
-    """Exit status and log length of an attempt that ended; None as long as it has not, or if it never will."""
-    text = (read_or_none(directory / "rc") or b"").decode(errors="replace")
+    """Exit status and log length of an attempt that ended; None as long as it has not, or if it never will.
+
+    UserError if the workload put something else in the file's place.
+    """
     # A line without its end is still being written.
-    fields = text.split()
-    return (int(fields[0]), int(fields[1])) if text.endswith("\n") and len(fields) == 2 else None
+    match = _RC.fullmatch(read_regular(directory / "rc", 64) or b"")
+    return (int(match[1]), int(match[2])) if match else None
 
 
 def read_steps(directory: Path) -> list[tuple[int, int | None, float | None]]:
-    """Number, log offset in bytes and uptime in seconds of each step that was begun."""
-    lines = (read_or_none(directory / "steps") or b"").decode(errors="replace").splitlines()
-    fields = (line.split() for line in lines)
+    """Number, log offset in bytes and uptime in seconds of each step that was begun. UserError as above."""
+    lines = (read_regular(directory / "steps", 1 << 20) or b"").splitlines()
+    found = (match.groups() for match in map(_STEP.fullmatch, lines) if match)
     return [
-        (int(number), None if offset == "-" else int(offset), None if uptime == "-" else float(uptime))
-        for number, offset, uptime in (f for f in fields if len(f) == 3)
+        (int(number), None if offset == b"-" else int(offset), None if uptime == b"-" else float(uptime))
+        for number, offset, uptime in found
     ]

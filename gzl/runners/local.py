@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
+from gzl.errors import UserError
 from gzl.kit import proc
 from gzl.runners.attempt import SUPERVISOR, env_text, read_rc
 from gzl.runners.base import End, Work
@@ -42,8 +43,9 @@ class LocalRunner:
         self._children[pid] = work.directory
 
     def adopt(self, directory: Path) -> bool:
-        if read_rc(directory) is not None:
-            self._found.append(_end(directory))
+        end = _end(directory)
+        if end.exit is not None:
+            self._found.append(end)
             return True
         pid = _supervisor(directory)
         if pid is None:
@@ -142,7 +144,10 @@ def _write(path: str, text: str, mode: int) -> None:
 
 
 def _end(directory: Path, reason: str = "") -> End:
-    rc = read_rc(directory)
+    try:
+        rc = read_rc(directory)
+    except UserError as error:
+        return End(directory, None, None, str(error))
     if rc is None:
         return End(directory, None, None, reason or "its shell is gone and left no exit status")
     return End(directory, *rc)
