@@ -2,10 +2,14 @@
 
 Kept by counting: a stage is looked at again only when something that it waits for has ended, so that a graph of a
 thousand stages costs a thousand looks and not a million.
+
+A stage that was skipped because nothing changed since it passed (`unchanged`) is as good as a pass to those that wait
+for it, and is none itself: `x!` does not run, and of alternatives (`x|y`) one that passes in this job comes before one
+that is unchanged, which counts when all the others have ended.
 """
 
 import heapq
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from itertools import islice
 
@@ -15,6 +19,9 @@ from gzl.planning.plan import Need, Plan
 
 _FAILED = (State.FAILED, State.TIMED_OUT, State.LOST)
 _WORST_FIRST = (State.STOPPED, *_FAILED)
+
+NOTHING_CHANGED = "nothing that its stages look at has changed"
+"""Why a job is skipped whose stages all ended without being stopped."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,10 +35,12 @@ class Skip:
 class Progress:
     """The states of a job's stages, and a queue of those that may start, the most urgent first."""
 
-    def __init__(self, plan: Plan, ended: Mapping[str, State] | None = None) -> None:
-        """`ended` are the stages that had ended before, for a job that is taken up again."""
+    def __init__(self, plan: Plan, ended: Mapping[str, State] | None = None, unchanged: Collection[str] = ()) -> None:
+        """`ended` are the stages that had ended before, for a job that is taken up again, and of these `unchanged`
+        those that were skipped because nothing changed."""
         self._plan = plan
         self._states: dict[str, State] = {}
+        self._unchanged = set(unchanged)
         self._undecided = set(plan.stages)
         self._open = {name: len({s for need in plan.needs[name] for s in need.stages}) for name in plan.stages}
         self._choosing = {name for name in plan.stages if any(len(n.alternatives) > 1 for n in plan.needs[name])}
@@ -46,9 +55,11 @@ class Progress:
                 self._open[dependent] -= 1
         self._look(plan.stages)
 
-    def end(self, stage: str, state: State) -> None:
-        """Say that `stage` ended in the final `state`."""
+    def end(self, stage: str, state: State, unchanged: bool = False) -> None:
+        """Say that `stage` ended in the final `state`, as skipped perhaps because it is `unchanged`."""
         self._states[stage] = state
+        if unchanged:
+            self._unchanged.add(stage)
         self._undecided.discard(stage)
         for dependent in self._plan.dependents[stage]:
             self._open[dependent] -= 1
@@ -112,7 +123,7 @@ class Progress:
         for name in names:
             if name not in self._undecided:
                 continue
-            verdicts = [_verdict(need, self._states) for need in self._plan.needs[name]]
+            verdicts = [_verdict(need, self._states, self._unchanged) for need in self._plan.needs[name]]
             never = next((because for because in verdicts if isinstance(because, str)), None)
             if never is not None:
                 self._undecided.discard(name)
@@ -122,32 +133,42 @@ class Progress:
                 self.put_back(name)
 
 
-def _verdict(need: Need, states: Mapping[str, State]) -> bool | str:
+def _verdict(need: Need, states: Mapping[str, State], unchanged: Collection[str]) -> bool | str:
     """True: fulfilled; False: not yet; a text: never, and why."""
     if need.when is When.THEN:
-        return _then(need, states)
+        return _then(need, states, unchanged)
     known = [(name, states.get(name)) for name in need.stages]
     if need.when is When.CATCH and any(state in _FAILED for _, state in known):
         return True
     if any(state is None for _, state in known):
         return False
-    return True if need.when is When.FINALLY else "; ".join(f"{name} {state}" for name, state in known)
+    return True if need.when is When.FINALLY else "; ".join(_said(name, states, unchanged) for name, _ in known)
 
 
-def _then(need: Need, states: Mapping[str, State]) -> bool | str:
-    ruled_out = []
+def _then(need: Need, states: Mapping[str, State], unchanged: Collection[str]) -> bool | str:
+    waiting, as_good, ruled_out = False, False, []
     for stages in need.alternatives:
-        known = [(name, states.get(name)) for name in stages]
-        if all(state is State.PASSED for _, state in known):
+        if all(states.get(name) is State.PASSED for name in stages):
             return True
-        ended = [f"{name} {state}" for name, state in known if state not in (None, State.PASSED)]
+        ended = [name for name in stages if states.get(name) not in (None, State.PASSED) and name not in unchanged]
         if ended:
-            ruled_out.append(ended[0])
-    return "; ".join(ruled_out) if len(ruled_out) == len(need.alternatives) else False
+            ruled_out.append(_said(ended[0], states, unchanged))
+        elif any(name not in states for name in stages):
+            waiting = True
+        else:
+            as_good = True
+    return False if waiting else as_good or "; ".join(ruled_out)
 
 
-def verdict(plan: Plan, states: Mapping[str, State], asked: Iterable[str] = ()) -> State:
-    """What a job whose stages all ended has come to: the worst of them.
+def _said(name: str, states: Mapping[str, State], unchanged: Collection[str]) -> str:
+    return f"{name} {'unchanged' if name in unchanged else states[name]}"
+
+
+def verdict(
+    plan: Plan, states: Mapping[str, State], asked: Iterable[str] = (), unchanged: Collection[str] = ()
+) -> State:
+    """What a job whose stages all ended has come to: the worst of them; skipped, if nothing in it ran because all of
+    it is unchanged.
 
     A failed stage does not count where it was one alternative of several (`x|y`), another one passed, and nothing else
     asked for it.
@@ -155,14 +176,14 @@ def verdict(plan: Plan, states: Mapping[str, State], asked: Iterable[str] = ()) 
     forgiven = {
         name
         for name in plan.stages
-        if states[name] in _FAILED and name not in set(asked) and _only_alternative(plan, name, states)
+        if states[name] in _FAILED and name not in set(asked) and _only_alternative(plan, name, states, unchanged)
     }
     counted = {states[name] for name in plan.stages if name not in forgiven}
     worst = next((state for state in _WORST_FIRST if state in counted), State.PASSED)
     return State.SKIPPED if counted == {State.SKIPPED} else worst
 
 
-def _only_alternative(plan: Plan, name: str, states: Mapping[str, State]) -> bool:
+def _only_alternative(plan: Plan, name: str, states: Mapping[str, State], unchanged: Collection[str]) -> bool:
     needs = [need for other in plan.dependents[name] for need in plan.needs[other] if name in need.stages]
     plain = [need for need in needs if need.when is When.THEN]
-    return bool(plain) and all(len(need.alternatives) > 1 and _then(need, states) is True for need in plain)
+    return bool(plain) and all(len(need.alternatives) > 1 and _then(need, states, unchanged) is True for need in plain)

@@ -24,8 +24,10 @@ def _dependency(word: str) -> Dependency:
     return Dependency(tuple(StageRef(name) for name in word.rstrip("!?").split("|")), when)
 
 
-def outcome(stages: Pipeline, ends: Mapping[str, State], targets: tuple[str, ...] = ()) -> dict[str, State]:
-    """Run the stages in the mind; those not in `ends` pass."""
+def outcome(
+    stages: Pipeline, ends: Mapping[str, State], targets: tuple[str, ...] = (), unchanged: tuple[str, ...] = ()
+) -> dict[str, State]:
+    """Run the stages in the mind; those not in `ends` pass, but for the `unchanged` ones, which are skipped."""
     the_plan = plan(select(stages, targets or tuple(stages.stages)))
     progress = Progress(the_plan)
     states: dict[str, State] = {}
@@ -34,9 +36,9 @@ def outcome(stages: Pipeline, ends: Mapping[str, State], targets: tuple[str, ...
             states[skip.stage] = State.SKIPPED
             progress.end(skip.stage, State.SKIPPED)
         if (stage := progress.pop()) is not None:
-            states[stage] = ends.get(stage, State.PASSED)
-            progress.end(stage, states[stage])
-    states["="] = verdict(the_plan, states, targets)
+            states[stage] = State.SKIPPED if stage in unchanged else ends.get(stage, State.PASSED)
+            progress.end(stage, states[stage], stage in unchanged)
+    states["="] = verdict(the_plan, states, targets, unchanged)
     return states
 
 
@@ -62,6 +64,38 @@ def test_the_first_alternative_to_pass_is_enough() -> None:
     assert outcome(stages, {"a": State.FAILED}, ("c",))["="] is State.PASSED
     assert outcome(stages, {"a": State.FAILED, "b": State.FAILED}, ("c",))["c"] is State.SKIPPED
     assert outcome(stages, {"a": State.FAILED}, ("a", "c"))["="] is State.FAILED, "asked for by name, it counts"
+
+
+def test_what_is_unchanged_keeps_nobody_from_running() -> None:
+    stages = pipeline(test="", migrate="", deploy="test migrate", undo="migrate!", report="migrate?", other="test")
+    assert outcome(stages, {}, unchanged=("migrate",)) == {
+        "test": State.PASSED, "migrate": State.SKIPPED, "deploy": State.PASSED, "undo": State.SKIPPED,
+        "report": State.PASSED, "other": State.PASSED, "=": State.PASSED,
+    }  # fmt: skip
+    assert outcome(stages, {"deploy": State.FAILED}, unchanged=("migrate",))["="] is State.FAILED
+
+
+def test_a_job_in_which_all_is_unchanged_is_skipped() -> None:
+    stages = pipeline(a="", b="", undo="a!")
+    assert outcome(stages, {}, unchanged=("a", "b"))["="] is State.SKIPPED
+    assert outcome(stages, {}, unchanged=("a",))["="] is State.PASSED
+
+
+def test_an_alternative_that_passes_comes_before_one_that_is_unchanged() -> None:
+    the_plan = plan(select(pipeline(a="", b="", c="a|b"), ["c"]))
+    progress = Progress(the_plan)
+    assert {progress.pop(), progress.pop()} == {"a", "b"}
+    progress.end("a", State.SKIPPED, unchanged=True)
+    assert progress.pop() is None, "b may still pass"
+    progress.end("b", State.FAILED)
+    assert progress.pop() == "c"
+    ended = {"a": State.SKIPPED, "b": State.FAILED, "c": State.PASSED}
+    assert verdict(the_plan, ended, ("c",), ("a",)) is State.PASSED, "b was one of two"
+    assert Progress(the_plan, {"a": State.SKIPPED, "b": State.PASSED}, {"a"}).pop() == "c"
+    assert Progress(the_plan, {"a": State.SKIPPED, "b": State.SKIPPED}, {"a"}).pop() == "c", "taken up again"
+    assert [s.because for s in Progress(the_plan, {"a": State.SKIPPED, "b": State.FAILED}).skips()] == [
+        "a skipped; b failed"
+    ]
 
 
 def test_a_stage_waits_for_a_whole_family() -> None:
