@@ -12,16 +12,16 @@ from dataclasses import replace
 
 from common import ROOT, Machine, Row, Table, compare, duration, in_turns, timed
 
-sys.path[:0] = [os.fspath(ROOT / "tests"), os.fspath(ROOT / "tests" / "git")]
+sys.path.insert(0, os.fspath(ROOT / "tests"))
 
-from store_world import T0, git, job, repository  # noqa: E402
+from store_world import T0, git, job, repository
 
-from gzl.git import trees  # noqa: E402
-from gzl.git.repo import Repo  # noqa: E402
-from gzl.model.ids import new_job_id  # noqa: E402
-from gzl.model.record import JobRecord  # noqa: E402
-from gzl.notes import fanout, store, text  # noqa: E402
-from gzl.notes.index import rebuild  # noqa: E402
+from gzl.git import trees
+from gzl.git.repo import Repo
+from gzl.model.ids import new_job_id
+from gzl.model.record import JobRecord
+from gzl.notes import fanout, store, text
+from gzl.notes.index import rebuild
 
 LARGEST = 100_000  # jobs: what the budgets are for
 LIMITS = {"a note, by gzl in process": 0.005, "gzl list": 0.2}  # seconds
