@@ -33,7 +33,7 @@ class LogRef:
     bytes: int
     sha256: str
     store: str = "ref"
-    """`ref`: in the log ref of its month. `object`: in the object store. `file`, in older records: on the writer's disk."""
+    """`ref`: in the month's log ref. `object`: in the object store. `file` (older records): beside git."""
     object: str = ""
     """SHA-256 of the object that holds it, compressed."""
 
