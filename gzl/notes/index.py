@@ -111,7 +111,7 @@ def _fill(repo: Repo, index: Index, heads: dict[str, str]) -> None:
 def _add(repo: Repo, index: Index, ref: str, tip: str, since: str | None) -> None:
     name = ledger.writer_of(ref)
     for entries in blobs.batched(_additions(repo, tip, since)):
-        index.add(name, filter(None, map(ledger.valid_or_none, entries)))
+        index.add(name, [record for entry in entries if (record := ledger.valid_or_none(entry))])
         index.add_comments(name, filter(None, map(ledger.comment_or_none, entries)))
     index.reached(ref, tip)
 

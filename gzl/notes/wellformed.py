@@ -60,6 +60,7 @@ def _well_typed(record: JobRecord) -> bool:
     texts = [record.ref, record.event, record.writer, record.runner, record.definition, record.reason, record.actor,
              record.snapshot_of or "", *record.targets, *(stage.runner for stage in stages),
              *(stage.skipped_because or "" for stage in stages), *(attempt.reason for attempt in attempts),
+             *(remark for attempt in attempts for remark in attempt.remarks),
              *(step.text for step in steps)]  # fmt: skip
     return (
         all(map(_is_time, times))

@@ -5,7 +5,7 @@ has a row for each writer whose ledger holds it, because whose word it is matter
 row of the record's own writer stands for the job.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Any
@@ -16,7 +16,19 @@ from gzl.model.record import JobRecord, from_json
 from gzl.records import migrations
 from gzl.records.backend import Backend, IndexDamaged
 from gzl.records.orm import peewee
-from gzl.records.tables import SCHEMA, TABLES, Job, Pass, Remark, Row, Source, job_row, pass_rows, plain, remark_row
+from gzl.records.tables import (
+    SCHEMA,
+    TABLES,
+    CommentRow,
+    Job,
+    Pass,
+    Row,
+    Source,
+    comment_row,
+    job_row,
+    pass_rows,
+    plain,
+)
 
 if TYPE_CHECKING:
     from peewee import ModelSelect
@@ -70,29 +82,23 @@ class Index:
         with self._translated(), self._backend.exclusive():
             yield
 
-    def add(self, ledger: str, records: Iterable[JobRecord]) -> None:
+    def add(self, ledger: str, records: Sequence[JobRecord]) -> None:
         """Add what the ledger of a writer holds, some thousands at once at most.
 
         Several refs may hold a writer's ledger (fetched from two remotes). That of two versions of a job the smaller
         text wins is arbitrary, but makes the index the same in whatever order they came.
         """
-        new = {record.id: (job_row(ledger, record), record) for record in records}
-        there = dict(self._owned(Job.select(Job.id, Job.record), ledger, new).tuples().execute(self._db))
-        new = {job: found for job, found in new.items() if job not in there or found[0][-1] < there[job]}
-        if replaced := new.keys() & there.keys():
-            for table, column in ((Job, Job.id), (Pass, Pass.job)):
-                table.delete().where((table.ledger == plain(ledger)) & column.in_(sorted(replaced))).execute(self._db)
-        self._insert(Job, [row for row, _ in new.values()])
-        self._insert(Pass, [row for _, record in new.values() for row in pass_rows(ledger, record)])
+        rows = {record.id: job_row(ledger, record) for record in records}
+        wins = self._settle(ledger, rows, Job.record, [Job.id, Pass.job])
+        self._insert(Job, [rows[job] for job in wins])
+        passes = (pass_rows(ledger, record) for record in records if record.id in wins)
+        self._insert(Pass, list(chain.from_iterable(passes)))
 
     def add_comments(self, ledger: str, found: Iterable[Comment]) -> None:
         """Add comments that the ledger of a writer holds, as `add` does records."""
-        new = {comment.id: remark_row(ledger, comment) for comment in found}
-        there = dict(self._owned(Remark.select(Remark.id, Remark.comment), ledger, new).tuples().execute(self._db))
-        new = {one: row for one, row in new.items() if one not in there or row[-1] < there[one]}
-        if replaced := new.keys() & there.keys():
-            Remark.delete().where((Remark.ledger == plain(ledger)) & Remark.id.in_(sorted(replaced))).execute(self._db)
-        self._insert(Remark, list(new.values()))
+        rows = {comment.id: comment_row(ledger, comment) for comment in found}
+        wins = self._settle(ledger, rows, CommentRow.comment, [CommentRow.id])
+        self._insert(CommentRow, [rows[one] for one in wins])
 
     def reached(self, ref: str, oid: str) -> None:
         """Note that the ledger at `ref` is in the index up to the tip `oid`."""
@@ -132,15 +138,20 @@ class Index:
         with self._translated():
             return int(Job.select(peewee.fn.COUNT(peewee.fn.DISTINCT(Job.id))).scalar(self._db))
 
+    def count_comments(self) -> int:
+        """How many comments there are."""
+        with self._translated():
+            return int(CommentRow.select(peewee.fn.COUNT(peewee.fn.DISTINCT(CommentRow.id))).scalar(self._db))
+
     def everything(self) -> Iterator[tuple[str, JobRecord]]:
         """All records that the index holds: (writer of the ledger, record)."""
         yield from self._rows(Job.select())
 
     def comments(self, jobs: Iterable[str] | None = None) -> Iterator[tuple[str, Comment]]:
         """The comments on some jobs (None: all that there are), oldest first: (writer of the ledger, comment)."""
-        query = Remark.select(Remark.ledger, Remark.comment).order_by(Remark.id, Remark.ledger)
+        query = CommentRow.select(CommentRow.ledger, CommentRow.comment).order_by(CommentRow.id, CommentRow.ledger)
         if jobs is not None:
-            query = query.where(Remark.job.in_(list(jobs)))
+            query = query.where(CommentRow.job.in_(list(jobs)))
         with self._translated():
             for ledger, text in query.tuples().bind(self._db).iterator():
                 yield ledger, comments.from_json(text, self.name)
@@ -190,10 +201,17 @@ class Index:
         with self._translated():
             return dict(Source.select(Source.ref, Source.oid).where(which).tuples().execute(self._db))
 
-    def _owned(self, query: Any, ledger: str, ids: Iterable[str]) -> Any:
-        """Of the rows that a query finds, those of a ledger with these ids."""
-        table = query.model
-        return query.where((table.ledger == plain(ledger)) & table.id.in_(list(ids)))
+    def _settle(self, ledger: str, rows: Mapping[str, Row], text: Any, columns: Sequence[Any]) -> dict[str, Row]:
+        """Which of a ledger's new rows (by id, the last value is the text) go in. What they take the place of is
+        removed, wherever it is by one of `columns`."""
+        table, own = text.model, plain(ledger)
+        same = table.select(table.id, text).where((table.ledger == own) & table.id.in_(list(rows)))
+        there = dict(same.tuples().execute(self._db))
+        wins = {one: row for one, row in rows.items() if one not in there or row[-1] < there[one]}
+        if replaced := sorted(wins.keys() & there.keys()):
+            for column in columns:
+                column.model.delete().where((column.model.ledger == own) & column.in_(replaced)).execute(self._db)
+        return wins
 
     def _insert(self, table: Any, rows: Sequence[Row]) -> None:
         # peewee writes the statement once, the database runs it for each row: a tenth of what insert_many costs.

@@ -10,7 +10,7 @@ from gzl.errors import UserError
 from gzl.model.record import from_json
 from gzl.records.backend import Backend, IndexDamaged
 from gzl.records.orm import peewee
-from gzl.records.tables import SCHEMA, TABLES, Job, Pass, Remark, pass_rows
+from gzl.records.tables import SCHEMA, TABLES, CommentRow, Job, Pass, pass_rows
 
 
 def migrate(backend: Backend) -> None:
@@ -36,7 +36,7 @@ def _create(db: peewee.Database, tables: list[type[peewee.Model]]) -> None:
 
 def _from_1_to_2(backend: Backend) -> None:
     """Comments, and stages that passed. Comments are not in the records: `sources.reader` says who has not seen any."""
-    _create(backend.db, [Pass, Remark])
+    _create(backend.db, [Pass, CommentRow])
     backend.db.execute_sql("ALTER TABLE sources ADD COLUMN reader INTEGER NOT NULL DEFAULT 1")  # type: ignore[no-untyped-call]
     rows = list(Job.select(Job.ledger, Job.record).tuples().execute(backend.db))
     try:

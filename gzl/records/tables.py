@@ -71,7 +71,7 @@ class Pass(peewee.Model):
 Pass.add_index(Pass.key, where=Pass.key.is_null(False), name="passes_key")
 
 
-class Remark(peewee.Model):
+class CommentRow(peewee.Model):
     """A comment in a ledger."""
 
     id = TextField()
@@ -84,7 +84,7 @@ class Remark(peewee.Model):
         primary_key = peewee.CompositeKey("id", "ledger")
 
 
-TABLES: list[type[peewee.Model]] = [Job, Source, Pass, Remark]
+TABLES: list[type[peewee.Model]] = [Job, Source, Pass, CommentRow]
 
 
 def job_row(ledger: str, record: JobRecord) -> Row:
@@ -116,8 +116,8 @@ def pass_rows(ledger: str, record: JobRecord) -> Iterator[Row]:
             yield plain(stage.name), record.id, plain(ledger), record.commit, plain(key) or None
 
 
-def remark_row(ledger: str, comment: Comment) -> Row:
-    """The values of a `Remark`, in the order of its fields."""
+def comment_row(ledger: str, comment: Comment) -> Row:
+    """The values of a `CommentRow`, in the order of its fields."""
     return comment.id, plain(ledger), comment.job, comments.to_json(comment).decode()
 
 
