@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gzl.gzlfile import cron, globs, values
-from gzl.gzlfile.globs import matches
+from gzl.gzlfile.globs import matches, select
 
 CASES = """
 main            main            yes
@@ -53,6 +53,16 @@ def test_without_slashes_it_is_fnmatch(pattern: str, name: str) -> None:
 def test_with_slashes_it_is_no_less_than_without(pattern: str, name: str) -> None:
     if matches(pattern, name):
         assert fnmatch.fnmatchcase(name, pattern) or "**/" in pattern
+
+
+@given(st.lists(st.text("ab*?[]/", max_size=8), max_size=3), st.lists(st.text("ab/", max_size=8)))
+def test_selecting_is_matching(patterns: list[str], names: list[str]) -> None:
+    assert select(patterns, names) == [name for name in names if any(matches(p, name) for p in patterns)]
+
+
+def test_selecting_takes_little_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(globs, "_MOST_STATES", 3)
+    assert select(["*a?b*", "b/**"], ["a/b", "xaxbx", "b/a/b", "ab"]) == ["xaxbx", "b/a/b"]
 
 
 def test_no_pattern_takes_exponential_time() -> None:

@@ -1,0 +1,105 @@
+"""Which files differ from where a stage last passed: what `paths=` and `gzl changed` go by.
+
+A commit is compared with one on which the stage passed (`Base`). If that is an ancestor, the files that differ are all
+there is to it. If it is not (the branch was rewritten), every file counts that changed on either line since they
+parted: a pass on the one line says nothing of the commit where they did. That is never less than what differs.
+
+All by git's plumbing, whose output no setting of the user's changes: in most cases two processes of a few milliseconds,
+on 75,000 commits too, where pygit2's import alone takes 85.
+"""
+
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from gzl.git import refs
+from gzl.git.repo import Repo
+from gzl.gzlfile.globs import select
+from gzl.kit.proc import CommandFailed
+
+
+@dataclass(frozen=True, slots=True)
+class Base:
+    """What a commit is compared with."""
+
+    passed: str
+    """The commit on which the stage passed."""
+    forks: tuple[str, ...] = ()
+    """Where that is no ancestor: the best common ancestors, several if histories were merged criss-cross."""
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """A file of a commit's tree; `mode` as git has it (`100644`, `160000` for a submodule), `oid` in hex."""
+
+    path: str
+    mode: str
+    oid: str
+
+
+def base_at(repo: Repo, ref: str, commit: str) -> Base | None:
+    """What the full ref name `ref` holds, as a base for `commit`.
+
+    None if there is no such ref; if its commit is not here (a shallow clone, a damaged repository); if the two have no
+    ancestor in common.
+    """
+    try:
+        # Reads the ref and says whether it is an ancestor, which is all that is wanted in most cases.
+        merged = repo.git("for-each-ref", f"--merged={commit}", "--format=%(objectname) %(refname)", ref)
+    except CommandFailed:
+        merged = b""  # the commit is not here
+    oid, _, name = merged.removesuffix(b"\n").partition(b" ")
+    if name == os.fsencode(ref):
+        return Base(oid.decode())
+    passed = refs.read(repo, ref).get(ref)
+    return None if passed is None else related(repo, passed, commit)
+
+
+def related(repo: Repo, passed: str, commit: str) -> Base | None:
+    """`passed` as a base for `commit`; None if it is not here, or they have no ancestor in common."""
+    try:
+        common = repo.git("merge-base", "--all", passed, commit).decode().split()
+    except CommandFailed:
+        return None
+    return Base(passed) if common == [passed] else Base(passed, tuple(common))
+
+
+def ancestors(repo: Repo, commit: str, limit: int | None = None) -> list[str]:
+    """The commit and what it descends from, the newest first; `limit` of them at most."""
+    counted = [] if limit is None else [f"--max-count={limit}"]
+    return repo.git("rev-list", *counted, commit, "--").decode().split()
+
+
+def changed(repo: Repo, base: Base, commit: str, globs: Sequence[str] = ()) -> list[str]:
+    """The paths that changed from `base` to `commit`, sorted; with `globs` only those that one of them matches.
+
+    A file that was removed has changed, one whose mode did, a submodule that moved; a file that was renamed under both
+    of its names. Raises CommandFailed where objects are missing.
+    """
+    pairs = [(end, fork) for fork in base.forks for end in (commit, base.passed)] or [(commit, base.passed)]
+    # --ignore-submodules=none: a .gitmodules in the repository may say otherwise.
+    printed = repo.git(
+        "diff-tree", "--stdin", "-r", "-z", "--name-only", "--no-commit-id", "--no-renames", "--ignore-submodules=none",
+        stdin="".join(f"{one} {other}\n" for one, other in pairs).encode(),
+    )  # fmt: skip
+    paths = sorted({os.fsdecode(path) for path in printed.split(b"\0") if path})
+    return select(globs, paths) if globs else paths
+
+
+def files(repo: Repo, commit: str) -> list[File]:
+    """Every file of a commit, in git's order."""
+    printed = repo.git("ls-tree", "-r", "-z", "--full-tree", commit)
+    return [_file(entry) for entry in printed.split(b"\0") if entry]
+
+
+def matching(found: Iterable[File], globs: Sequence[str]) -> list[File]:
+    """The files that one of the globs matches."""
+    by_path = {file.path: file for file in found}
+    return [by_path[path] for path in select(globs, by_path)]
+
+
+def _file(entry: bytes) -> File:
+    # "<mode> SP <type> SP <object> TAB <path>" (git-ls-tree(1))
+    about, _, path = entry.partition(b"\t")
+    mode, _, oid = about.decode().split(" ")
+    return File(os.fsdecode(path), mode, oid)
