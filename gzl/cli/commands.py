@@ -6,6 +6,7 @@ COMMANDS = {
     "run": ("gzl.cli.run", "Run the pipeline for a commit, or for the working tree as it is."),
     "list": ("gzl.cli.list", "List recent commits and their jobs."),
     "show": ("gzl.cli.show", "Show a job: its stages, steps, attempts."),
+    "comment": ("gzl.cli.comment", "Comment on a job."),
     "logs": ("gzl.cli.logs", "Print the logs of a job or of one of its stages."),
     "attach": ("gzl.cli.attach", "Watch a running job; Ctrl-C detaches."),
     "stop": ("gzl.cli.stop", "Stop a running job."),

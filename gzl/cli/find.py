@@ -42,7 +42,7 @@ def job_and_stage(app: App, name: str) -> tuple[JobRecord, str | None]:
 def find(app: App, name: str) -> Found:
     """As `job`, with a remark on how it was found."""
     with open_index(app.initialised) as index:
-        return _find(app.repo, index, name)
+        return find_in(app.repo, index, name)
 
 
 def unfinished(repo: Repo) -> list[JobRecord]:
@@ -85,7 +85,8 @@ def id_width(index: Index, records: Iterable[JobRecord], waiting: Iterable[JobRe
     return width
 
 
-def _find(repo: Repo, index: Index, name: str) -> Found:
+def find_in(repo: Repo, index: Index, name: str) -> Found:
+    """As `find`, for who has the index open."""
     waiting = unfinished(repo)
     if JOB_ID_PREFIX.match(name.lower()):
         prefix = name.lower()
@@ -108,7 +109,7 @@ def _find(repo: Repo, index: Index, name: str) -> Found:
 
 def _job_and_stage(repo: Repo, index: Index, name: str) -> tuple[JobRecord, str | None]:
     try:
-        return _find(repo, index, name).record, None
+        return find_in(repo, index, name).record, None
     except UserError as error:
         if "/" not in name:
             raise
@@ -119,7 +120,7 @@ def _job_and_stage(repo: Repo, index: Index, name: str) -> tuple[JobRecord, str 
         left, stage = name[:slash], name[slash + 1 :]
         slash = name.find("/", slash + 1)
         try:
-            record = _find(repo, index, left).record
+            record = find_in(repo, index, left).record
         except UserError:
             continue  # `topic` of `topic/x/test` is no job; the next slash is tried, and `whole` is what is said last
         if stage in record.stages:

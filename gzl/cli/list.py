@@ -6,12 +6,12 @@ from dataclasses import dataclass
 
 import click
 
-from gzl.cli import find
+from gzl.cli import comments, find
 from gzl.cli.boundary import PASSED
 from gzl.cli.context import App
 from gzl.cli.find import Found
 from gzl.cli.remote import reading
-from gzl.cli.render import Paper, job_line
+from gzl.cli.render import Paper, comment_line, job_line
 from gzl.errors import UserError
 from gzl.git.repo import Repo
 from gzl.kit.proc import CommandFailed
@@ -66,22 +66,29 @@ def _show(
     app: App, index: Index, commits: list[tuple[_Commit, list[Found]]], others: list[JobRecord], *, as_json: bool
 ) -> int:
     records = [*others, *(found.record for _, jobs in commits for found in jobs)]
+    said = comments.of_jobs(app.repo, index, records) if records else {}
     if as_json:
         once = {record.id: record for record in records}
-        data = [to_data(once[job]) for job in sorted(once, reverse=True)]
+        data = [{**to_data(once[job]), "comments": comments.data(said.get(job, []))}
+                for job in sorted(once, reverse=True)]  # fmt: skip
         click.echo(json.dumps(data, indent=2))
         return PASSED
     paper = Paper.of(app)
     width = find.id_width(index, records, find.unfinished(app.repo))
     own = app.repo.config("gzl.writer") if records else None
-    for record in others:
-        remark = f"commit {record.commit[:12]}"
+
+    def show(record: JobRecord, remark: str) -> None:
         click.echo(job_line(record, paper, id_width=width, own=own, remark=remark))
+        if record.id in said:
+            click.echo(comment_line(said[record.id], paper, indent=width + 4))
+
+    for record in others:
+        show(record, f"commit {record.commit[:12]}")
     for commit, jobs in commits:
         subject = paper.cut(commit.subject, len(commit.short) + 2)
         click.echo(f"{paper.paint(commit.short, 'yellow')}  {subject}")
         for found in jobs:
-            click.echo(job_line(found.record, paper, id_width=width, own=own, remark=found.remark))
+            show(found.record, found.remark)
     if not records and not commits:
         click.echo("no jobs yet; `gzl run` runs one")
     return PASSED

@@ -3,14 +3,17 @@
 import shutil
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import click
 
+from gzl.cli.comments import Said
 from gzl.cli.context import App
 from gzl.kit.text import escaped
-from gzl.model.record import Attempt, JobRecord, StageResult
+from gzl.model.record import Advance, Attempt, JobRecord, StageResult
 from gzl.model.result import State
+from gzl.notes.text import tests_told
 
 MARKS = {
     State.PASSED: ("✓", "green"),
@@ -22,6 +25,7 @@ MARKS = {
     State.RUNNING: ("●", "cyan"),
     State.WAITING: ("○", "bright_black"),
 }
+_MOST = 20  # outputs or artifacts of a stage that are shown
 _AGES = ((60, "second"), (60, "minute"), (24, "hour"), (30, "day"), (12, "month"), (1000, "year"))
 
 
@@ -106,31 +110,74 @@ def summary(record: JobRecord, paper: Paper) -> str:
 
 def stage_line(stage: StageResult, paper: Paper, width: int) -> str:
     """How a stage ended, in one line; `width` is what names are padded to."""
-    because = stage.skipped_because or (stage.attempts[-1].reason if stage.attempts else "")
-    rest = [seconds(stage.started, stage.finished), f"exit {stage.exit}" if stage.exit else "", escaped(because)]
+    rest = [seconds(stage.started, stage.finished), f"exit {stage.exit}" if stage.exit else "",
+            tests_told(stage.tests), escaped(_because(stage))]  # fmt: skip
     mark, colour = MARKS[stage.state]
     name = paper.paint(f"{mark if paper.unicode else '*'} {escaped(stage.name):{width}}  {stage.state}", colour)
     return "  ".join(word for word in (name, *rest) if word)
 
 
-def job_page(record: JobRecord, paper: Paper, *, subject: str) -> str:
-    """All about a job: a header, its stages, and where the failing ones failed."""
+def job_page(record: JobRecord, paper: Paper, *, subject: str, said: Sequence[Said] = ()) -> str:
+    """All about a job: a header, its stages, where the failing ones failed, and what was said of it."""
     lines = [*_header(record, paper, subject), ""]
     width = max((len(escaped(name)) for name in record.stages), default=0)
     for stage in record.stages.values():
         lines += _stage(stage, paper, width)
     if not record.stages:
         lines.append(paper.dim("no stages"))
+    if said:
+        lines += ["", *(line for one in said for line in _comment(one, paper))]
     return "\n".join(lines)
+
+
+def comment_line(said: Sequence[Said], paper: Paper, *, indent: int) -> str:
+    """The latest of a job's comments in one line, for a list."""
+    last = said[-1].comment
+    more = f"  ({len(said)} comments)" if len(said) > 1 else ""
+    about = f"  {escaped(last.author, 40)}, {ago(last.time, paper.now)}{more}"
+    mark = "“{}”" if paper.unicode else '"{}"'
+    words = paper.cut(last.text.splitlines()[0].strip(), indent + len(about) + 2)
+    return f"{' ' * indent}{mark.format(words)}{paper.dim(about)}"
+
+
+def advance_told(advance: Advance | None) -> str:
+    """How far a running stage says that it is; empty where it says nothing."""
+    if advance is None:
+        return ""
+    of = "" if advance.total is None else f"/{advance.total}"
+    return escaped(f"{advance.done}{of} {advance.text}".strip())
+
+
+def human_size(size: int) -> str:
+    """A number of bytes for people, in binary units (IEC 80000-13)."""
+    amount, unit = float(size), "B"
+    for larger in ("KiB", "MiB", "GiB", "TiB"):
+        if amount < 1024:
+            break
+        amount, unit = amount / 1024, larger
+    return f"{size} B" if unit == "B" else f"{amount:.1f} {unit}"
 
 
 def _names(record: JobRecord) -> str:
     """The stages that a list should name: those that did not simply pass."""
     named: dict[State, list[str]] = {}
-    for name, stage in record.stages.items():
+    for stage in record.stages.values():
         if stage.state not in (State.PASSED, State.WAITING):
-            named.setdefault(stage.state, []).append(name)
+            named.setdefault(stage.state, []).append(_named(stage))
     return "  ".join(f"{state}: {', '.join(names)}" for state, names in named.items())
+
+
+def _named(stage: StageResult) -> str:
+    """A stage's name, and how far it is if it runs."""
+    told = advance_told(stage.attempts[-1].advance) if stage.state is State.RUNNING and stage.attempts else ""
+    return f"{stage.name} {told}".rstrip()
+
+
+def _comment(said: Said, paper: Paper) -> list[str]:
+    comment = said.comment
+    where = f", in {escaped(comment.stage)}" if comment.stage else ""
+    head = f"{escaped(comment.author)}{where}, {ago(comment.time, paper.now)}"
+    return [paper.dim(f"comment {head}"), *(f"    {escaped(line)}" for line in comment.text.splitlines())]
 
 
 def _header(record: JobRecord, paper: Paper, subject: str) -> list[str]:
@@ -157,9 +204,10 @@ def _stage(stage: StageResult, paper: Paper, width: int) -> list[str]:
     took = seconds(stage.started, stage.finished or (None if stage.state.final else paper.now))
     code = f"exit {stage.exit}" if stage.exit else ""
     last = stage.attempts[-1] if stage.attempts else None
-    why = stage.skipped_because or (last.reason if last is not None else "")
     tries = f"{len(stage.attempts)} attempts" if len(stage.attempts) > 1 else ""
-    rest = "  ".join(word for word in (f"{took:>7}" if took or code else "", code, tries, escaped(why)) if word)
+    far = advance_told(last.advance) if stage.state is State.RUNNING and last is not None else ""
+    words = (f"{took:>7}" if took or code else "", code, tests_told(stage.tests), far, tries, escaped(_because(stage)))
+    rest = "  ".join(word for word in words if word)
     mark = paper.state(stage.state, 9)
     lines = [f"{mark}  {escaped(stage.name):{width}}  {rest}".rstrip()]
     if len(stage.attempts) > 1:
@@ -168,7 +216,31 @@ def _stage(stage: StageResult, paper: Paper, width: int) -> list[str]:
         step = last.steps[-1]
         lines.append(f"    Gzlfile:{step.line}")
         lines += [f"    | {escaped(line)}" for line in step.text.splitlines()]
-    return lines
+    return lines + _told(stage, paper)
+
+
+def _because(stage: StageResult) -> str:
+    """Why a stage is as it is, where its state alone does not say it."""
+    if stage.reused_from:
+        return f"reused from {stage.reused_from}"
+    return stage.skipped_because or (stage.attempts[-1].reason if stage.attempts else "")
+
+
+def _told(stage: StageResult, paper: Paper) -> list[str]:
+    """What a stage handed over: its outputs and artifacts."""
+    outputs = [f"{escaped(key)}={escaped(value)}" for key, value in stage.outputs.items()]
+    artifacts = [
+        f"{escaped(one.name)}{'/' if one.kind == 'tree' else ''}  {human_size(one.size)}  {one.digest[:12]}"
+        for one in stage.artifacts
+    ]
+    return [*_rows("outputs", outputs, paper), *_rows("artifacts", artifacts, paper)]
+
+
+def _rows(title: str, rows: list[str], paper: Paper) -> list[str]:
+    shown = rows[:_MOST]
+    if len(rows) > _MOST:
+        shown.append(paper.dim(f"and {len(rows) - _MOST} more; --json lists them all"))
+    return [f"    {paper.dim((title if n == 0 else '').ljust(9))}  {row}" for n, row in enumerate(shown)]
 
 
 def _attempt(attempt: Attempt, paper: Paper) -> str:

@@ -21,14 +21,18 @@ def command(app: App, remote: str | None) -> int:
     """
     repo = app.initialised
     with open_index(repo) as index:
-        before = index.count()
+        before, said_before = index.count(), index.count_comments()
     report = sync.sync(repo, remote or sync.default_remote(repo), socket.gethostname())
     with open_index(repo) as index:
-        new = index.count() - before
+        new = [_count(index.count() - before, "job"), _count(index.count_comments() - said_before, "comment")]
     for remark in report.remarks:
         click.echo("\n".join(escaped(line) for line in remark.splitlines()))
     kind = " (a gzl server)" if report.server else ""
-    what = f"{new} new job{'' if new == 1 else 's'} fetched" if new else "nothing new fetched"
+    what = " and ".join(filter(None, new)) or "nothing new"
     pushed = "own results pushed" if report.pushed else "nothing to push"
-    click.echo(f"{escaped(report.remote)}{kind}: {what}, {pushed}")
+    click.echo(f"{escaped(report.remote)}{kind}: {what} fetched, {pushed}")
     return PASSED
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} new {what}{'' if number == 1 else 's'}" if number else ""

@@ -9,7 +9,7 @@ import click
 from gzl.cli.boundary import NOT_PASSED, PASSED
 from gzl.cli.context import App
 from gzl.cli.follow import Follower, Output, tail_of
-from gzl.cli.render import Paper, seconds, short_ref, stage_line, summary
+from gzl.cli.render import Paper, advance_told, seconds, short_ref, stage_line, summary
 from gzl.git.repo import Repo
 from gzl.kit.text import escaped
 from gzl.managers.launch import ensure_manager, start_agent
@@ -171,7 +171,9 @@ class _Live:
         room = max(3, self._console.height - 4)
         for name, stage in running[:room]:
             step = follower.step(name)
-            doing = self._last.get(name, b"").rstrip(b"\n").decode(errors="replace") or (step[1] if step else "")
+            advance = stage.attempts[-1].advance if stage.attempts else None
+            doing = advance_told(advance) or self._last.get(name, b"").rstrip(b"\n").decode(errors="replace")
+            doing = doing or (step[1] if step else "")
             head = f"{spinner} {escaped(name):{self._width}}  {seconds(stage.started, self._clock()):>6}  "
             left = max(10, self._console.width - len(head) - 1)
             yield click.style(head, fg="cyan") + click.style(escaped(doing.split("\n")[0], left), dim=True)

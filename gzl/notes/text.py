@@ -13,7 +13,7 @@ from collections.abc import Iterable
 
 from gzl.kit.text import escaped
 from gzl.model.ids import JOB_ID
-from gzl.model.record import JobRecord, StageResult
+from gzl.model.record import JobRecord, StageResult, Totals
 from gzl.model.result import State
 
 _LIMIT = 120  # characters of a name or a reason: a note is read in a terminal
@@ -70,7 +70,17 @@ def _outcome(stage: StageResult, time: str) -> str:
     reason = stage.attempts[-1].reason if stage.attempts else ""
     code = f"exit {stage.exit}" if stage.exit else ""
     tries = f"{len(stage.attempts)} attempts" if len(stage.attempts) > 1 else ""
-    return "  ".join(word for word in (time, code, _data(reason), tries) if word)
+    reused = f"reused from {_data(stage.reused_from)}" if stage.reused_from else ""
+    return "  ".join(word for word in (time, code, tests_told(stage.tests), reused, _data(reason), tries) if word)
+
+
+def tests_told(tests: Totals | None) -> str:
+    """What test reports add up to, in a few words; empty where there are none."""
+    if tests is None:
+        return ""
+    rest = [(tests.failed, "failed"), (tests.skipped, "skipped")]
+    told = [f"{tests.tests} test{'' if tests.tests == 1 else 's'}", *(f"{n} {what}" for n, what in rest if n)]
+    return ", ".join(told)
 
 
 def _seconds(started: float | None, finished: float | None) -> str:

@@ -9,6 +9,7 @@ from contextlib import suppress
 from gzl.errors import UserError
 from gzl.kit.fs import read_or_none
 from gzl.kit.proc import start_time
+from gzl.model.comment import Comment, from_data
 from gzl.model.ids import is_job_id
 from gzl.model.journal import Entry, entries, replay
 from gzl.model.layout import Layout
@@ -79,6 +80,11 @@ def journal(layout: Layout, job: str) -> list[Entry]:
 def read(layout: Layout, job: str) -> JobRecord:
     """The job as it stands now."""
     return replay(request(layout, job).record, journal(layout, job))
+
+
+def comments(layout: Layout, job: str) -> list[Comment]:
+    """What the stages of the job have said of it so far."""
+    return [from_data(entry.data) for entry in journal(layout, job) if entry.what == "comment" and entry.data]
 
 
 def unfinished(layout: Layout) -> Iterator[JobRecord]:

@@ -157,9 +157,9 @@ def test_list_shows_commits_their_jobs_and_what_runs_elsewhere(repo: Repo) -> No
         ran(repo, "list", "--", "--output=pwned")
 
 
-def test_json_is_the_record(repo: Repo) -> None:
+def test_json_is_the_record_and_what_was_said_of_it(repo: Repo) -> None:
     done = record(repo, 1, commit(work(repo)))
-    assert json.loads(ran(repo, "show", "--json")) == json.loads(json.dumps(to_data(done)))
+    assert json.loads(ran(repo, "show", "--json")) == json.loads(json.dumps({**to_data(done), "comments": []}))
 
 
 def test_an_empty_repository_has_nothing_to_list(repo: Repo) -> None:
