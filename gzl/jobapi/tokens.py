@@ -8,7 +8,7 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
-from gzl.jobapi.host import Refused
+from gzl.jobapi.refused import Refused
 from gzl.model.refs import decode, encode
 
 # hashlib would load OpenSSL, 3.4 ms between a push and its first step; this is the module that its blake2b is from.
