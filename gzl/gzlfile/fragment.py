@@ -19,15 +19,16 @@ _MISPLACED = {
 def fragment(data: bytes, where: str, known: Mapping[str, Stage]) -> dict[str, Stage]:
     """The stages that a fragment declares; `where` is what messages call it, `known` are the stages of the job.
 
-    Dependencies may name stages of the fragment and of the job, whatever became of these. Raises GzlfileError with all
-    mistakes, those included that in a Gzlfile would be warnings because this version cannot carry an option out.
+    Dependencies may name stages of the fragment and of the job, whatever became of these. A stage that is in the job
+    already, just so, may be declared once more: whoever adds it may have been started again. Raises GzlfileError with
+    all mistakes, and counts as one an option that this version cannot carry out: in a Gzlfile it would be a warning.
     """
     lines, report = decode(data, where)
     draft = Draft(lines, report)
     for block in blocks(lines, report):
         _read(block, draft)
     families = _families(known)
-    _check_names(draft, families, report)
+    _check_names(draft, known, families)
     mentions = [mention for header in draft.headers.values() for mention in header.mentions]
     check_mentions(mentions, {**families, **draft.families}, {**known, **draft.stages}, report)
     check_cycles(draft.headers, report)
@@ -52,12 +53,13 @@ def _families(known: Mapping[str, Stage]) -> dict[str, tuple[str, ...]]:
     return {family: tuple(names) for family, names in members.items()}
 
 
-def _check_names(draft: Draft, families: Mapping[str, tuple[str, ...]], report: Report) -> None:
-    if not draft.headers and not report.mistakes:
-        report.error(Place(1, 1), "no stage is declared here", "write `name:` and below it, indented, its steps")
+def _check_names(draft: Draft, known: Mapping[str, Stage], families: Mapping[str, tuple[str, ...]]) -> None:
+    if not draft.headers and not draft.report.mistakes:
+        draft.report.error(Place(1, 1), "no stage is declared here", "write `name:` and below it, indented, its steps")
     for name, header in draft.headers.items():
-        if name in families:
-            report.error(header.place, f"the job has a stage {name!r} already", "give this one another name")
+        there = families.get(name)
+        if there and not all(n in known and draft.stages[n].repeats(known[n]) for n in draft.families[name]):
+            draft.report.error(header.place, f"the job has a stage {name!r} already", "give this one another name")
 
 
 def _check_options(draft: Draft, report: Report) -> None:

@@ -77,6 +77,17 @@ class Stage:
         """Whether the stage only reacts to others (all its dependencies are `x!` or `x?`)."""
         return bool(self.dependencies) and all(d.when is not When.THEN for d in self.dependencies)
 
+    def repeats(self, other: "Stage") -> bool:
+        """Whether this declares `other` once more, which may have come to wait for others besides since."""
+        needs = [list(map(str, stage.dependencies)) for stage in (self, other)]
+        return needs[0] == needs[1][: len(needs[0])] and _body(self) == _body(other)
+
+
+def _body(stage: Stage) -> tuple[object, ...]:
+    """What a stage does, without where its lines stand."""
+    steps = [step.text for step in stage.steps]
+    return stage.name, stage.family, steps, stage.interpreter, dict(stage.options), dict(stage.matrix)
+
 
 @dataclass(frozen=True, slots=True)
 class Rule:

@@ -21,9 +21,13 @@ def extend(
 ) -> Added:
     """What the job's `stages` gain when the running stage `asker` adds `new`, and the stages `before` wait for them.
 
-    `begun` are the stages that have begun or ended. Raises UserError, and then nothing is to be changed, for a name
+    What is there already, just so, is not added again: the asker may have been started once more. `begun` are the
+    stages that have begun or ended. Raises UserError, and then nothing is to be changed, for a name
     that is taken or unknown, a circle, a stage in `before` that cannot wait any more, or too many stages.
     """
+    new = {name: stage for name, stage in new.items() if name not in stages or not stage.repeats(stages[name])}
+    if not new:
+        return Added(())
     if len(stages) + len(new) > MOST:
         raise UserError(f"with {len(new)} more the job would have over {MOST} stages; add fewer")
     families = families_of({**stages, **new})
@@ -74,7 +78,8 @@ def _needs(stage: Stage, new: Mapping[str, Stage]) -> tuple[Dependency, ...]:
     """What `stage` waits for besides from now on: in the way in which it waits for others, where it takes them as they
     come (`x?`), and else for their passing."""
     always = bool(stage.dependencies) and all(d.when is When.FINALLY for d in stage.dependencies)
-    names = dict.fromkeys(added.family or added.name for added in new.values())
+    # A stage of another repository came along: those that were declared wait for it themselves.
+    names = dict.fromkeys(added.family or added.name for added in new.values() if "//" not in added.name)
     return tuple(Dependency((StageRef(name),), When.FINALLY if always else When.THEN) for name in names)
 
 

@@ -164,6 +164,20 @@ class Index:
         where = Job.commit == commit if commit is not None else Job.tree == tree
         yield from self._rows(Job.select().where(where & (Job.definition == plain(definition))))
 
+    def told(
+        self, *, commit: str | None = None, ref: str | None = None, prefix: str | None = None
+    ) -> Iterator[tuple[str, JobRecord]]:
+        """What ledgers say of the jobs of a commit, or of a ref (its full name), or whose id begins so, as `claims`
+        gives it."""
+        query = Job.select()
+        if commit is not None:
+            query = query.where(Job.commit == commit)
+        if ref is not None:
+            query = query.where(Job.ref == plain(ref))
+        if prefix is not None:
+            query = query.where((Job.id >= prefix) & (Job.id < prefix + "~"))
+        yield from self._rows(query)
+
     def stage_claims(self, commit: str, stage: str) -> Iterator[tuple[str, JobRecord]]:
         """What ledgers say of jobs of a commit in which the stage came to an end, as `claims` gives it."""
         for ledger, record in self._rows(Job.select().where(Job.commit == commit)):

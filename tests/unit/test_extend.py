@@ -27,8 +27,8 @@ report: deploy?
 """
 
 
-def job(text: str = JOB) -> Mapping[str, Stage]:
-    return load(text.encode(), "Gzlfile").stages
+def job(text: str = JOB) -> dict[str, Stage]:
+    return dict(load(text.encode(), "Gzlfile").stages)
 
 
 def adding(
@@ -125,11 +125,25 @@ def test_what_the_asker_waits_for_cannot_wait_for_what_it_adds() -> None:
 def test_names_are_looked_at_again_when_the_job_has_changed_meanwhile() -> None:
     new = fragment(b"one:\n    true\n", "<stdin>", job())
     stages = with_added(job(), extend(job(), new, [], ["plan"], "plan"))
+    other = fragment(b"one:\n    false\n", "<stdin>", job())
     with pytest.raises(UserError, match="a stage 'one' already"):
-        extend(stages, new, [], ["plan"], "plan")
+        extend(stages, other, [], ["plan"], "plan")
     orphan = {"two": fragment(b"two: one\n    true\n", "<stdin>", stages)["two"]}
     with pytest.raises(UserError, match="needs 'one': the job has no stage"):
         extend(job(), orphan, [], ["plan"], "plan")
+
+
+def test_whoever_is_started_again_may_add_the_same_again() -> None:
+    text = "one: plan\n    ./one\ntwo: one\n    ./two\n"
+    first = adding(text, "deploy")
+    stages = with_added(with_added(job(), added(added_data(first))), adding("zero:\n    true\n", "two", to=job() | {
+        stage.name: stage for stage in first.stages
+    }))  # fmt: skip
+    assert adding(text, "deploy", to=stages) == Added(()), "two has come to wait for zero, too, and is still the same"
+    more = adding(text + "three: two\n    ./three\n", "report", to=stages)
+    assert [stage.name for stage in more.stages] == ["three"]
+    with pytest.raises(GzlfileError, match="a stage 'one' already"):
+        adding("one: plan\n    ./another\n", to=stages)
 
 
 def test_progress_grows_with_the_plan() -> None:
