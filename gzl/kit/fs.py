@@ -73,9 +73,21 @@ def _replaced(path: Path) -> UserError:
 
 
 def append(path: Path, data: bytes, mode: int = 0o644) -> None:
-    """Append `data` with one write(2), so that lines of several writers do not mix."""
-    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, mode)
+    """Append `data` with one write(2), so that lines of several writers do not mix.
+
+    UserError if somebody put something else in the file's place: a FIFO would hang this process, a symbolic link lead
+    it anywhere.
+    """
+    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
     try:
+        fd = os.open(path, flags, mode)
+    except OSError as error:
+        if error.errno in (errno.ELOOP, errno.ENXIO, errno.EISDIR):
+            raise _replaced(path) from error
+        raise
+    try:
+        if not stat.S_ISREG(os.fstat(fd).st_mode):
+            raise _replaced(path)
         os.write(fd, data)
     finally:
         os.close(fd)

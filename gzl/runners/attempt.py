@@ -8,6 +8,11 @@
              decides whether the workload runs
     rc       "<exit status> <log bytes>\\n", written last, once
 
+and, where the runner is `local`:
+
+    cgroup   the path of the attempt's control group, if it has one
+    usage    what its processes had used at some instants; see `usage`
+
 No `rc`, no verdict. The supervisor outlives a SIGTERM to its group, because `rc` is still to be written; it runs the
 script in a subshell, so that `exec`, `exit`, a syntax error or a trap in the script cannot take its place. Nothing on
 the way to a no-op's end starts a process: the length of the log is the position of its file description in /proc, and

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Protocol
 
 from gzl.errors import UserError
+from gzl.model.record import Usage
 
 REGISTRY = {"local": "gzl.runners.local:LocalRunner"}
 LATER = ("ssh", "docker", "kubernetes", "aws")
@@ -22,6 +23,9 @@ class Work:
     """The command that reads the script, which is its last argument; empty if the script is executed itself."""
     script: str
     env: Mapping[str, str]
+    contained: bool = False
+    """Whether all its processes must be found from the first one on, whatever they do: it may have to be ended while
+    others run, because it has a limit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,10 +36,13 @@ class End:
     exit: int | None
     log_bytes: int | None
     reason: str = ""
+    usage: Usage | None = None
+    """What it used; None where that is not known."""
 
 
 class Runner(Protocol):
-    """Executes attempts. One runner serves one agent; none of its methods waits for a workload."""
+    """Executes attempts, and measures what they use. One runner serves one agent, which calls `ended` and `wait` in
+    turns; none of its methods waits for a workload, but for the death of what was killed."""
 
     def start(self, work: Work) -> None:
         """Begin the attempt. Its attempt directory does not exist yet."""
