@@ -1,5 +1,7 @@
 """`gzl run`: make a job for a commit, or for the working tree as it is, and watch it."""
 
+from dataclasses import replace
+
 import click
 
 from gzl.cli.boundary import INTERRUPTED, PASSED, say
@@ -12,6 +14,7 @@ from gzl.errors import UserError
 from gzl.git import source as git_source
 from gzl.git.repo import Repo
 from gzl.git.snapshot import snapshot
+from gzl.gzlfile.values import seconds
 from gzl.managers import jobs
 from gzl.managers.jobs import Asked, Known, Nothing, Refused
 from gzl.managers.launch import start_agent
@@ -26,17 +29,29 @@ from gzl.records.index import Index
 from gzl.runners.base import runner
 
 
+def _duration(_context: click.Context, _option: click.Parameter, value: str | None) -> int | None:
+    try:
+        return None if value is None else seconds(value)
+    except ValueError as error:
+        raise click.BadParameter(f"{value!r}: {error}") from error
+
+
 @click.command("run")
 @click.argument("provider", default="local")
 @click.option("--commit", metavar="COMMIT", help="Run this commit. [default: the working tree, changes and all]")
 @click.option("--stage", "stages", multiple=True, metavar="STAGE", help="Run this stage and what it needs (several).")
 @click.option("--again", is_flag=True, help="Run though there is a verdict already.")
 @click.option("--failed", is_flag=True, help="With --again: only what did not pass, and what depends on it.")
+@click.option("--timeout", callback=_duration, metavar="DURATION", help="Stop the job after this time, such as 1h30m.")
+@click.option(
+    "--idle", callback=_duration, metavar="DURATION", help="Stop it when no stage has printed anything for this time."
+)
 @click.option("--detach", is_flag=True, help="Start the job, print its id, and leave it to itself.")
 @in_repository
 def command(
-    app: App, provider: str, commit: str | None, stages: tuple[str, ...], again: bool, failed: bool, detach: bool
-) -> int:
+    app: App, provider: str, commit: str | None, stages: tuple[str, ...], again: bool, failed: bool,
+    timeout: int | None, idle: int | None, detach: bool,
+) -> int:  # fmt: skip
     """Run the pipeline on PROVIDER.
 
     Which stages: those that --stage names; else those of the Gzlfile's `on manual` rules; else those that a push to
@@ -49,7 +64,7 @@ def command(
     runner(provider)  # says what there is, before anything is made
     repo = app.initialised
     settings = read_settings(repo)
-    asked = _asked(app, settings, commit, stages, provider, again=again)
+    asked = replace(_asked(app, settings, commit, stages, provider, again=again), timeout=timeout, idle=idle)
     with open_index(repo) as index:
         outcome = jobs.answer(asked, index, settings.trusted)
         if isinstance(outcome, JobRequest) and failed:

@@ -1,6 +1,7 @@
 """Reads a stage's header: `name [options]: dependencies`."""
 
 import re
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from gzl.gzlfile import options
@@ -58,12 +59,18 @@ def read_header(text: Logical, report: Report) -> Header | None:
     settings: dict[str, Setting] = {}
     at = _after_space(text.text, match.end())
     if text.text.startswith("[", at):
-        settings, at = _Options(text, at + 1, report).read()
+        settings, at = read_options(text, at + 1, report)
     if not text.text.startswith(":", at):
         _report_no_colon(text, name, at, report)
         return Header(name, place, settings, (), ())
     dependencies, mentions = _dependencies(text, at + 1, report)
     return Header(name, place, settings, dependencies, mentions)
+
+
+def read_options(text: Logical, at: int, report: Report, only: Collection[str] = ()) -> tuple[dict[str, Setting], int]:
+    """The options from the offset after `[` on, and the offset after `]` and what white space follows; `only` has the
+    names of those that may stand here, where not all may."""
+    return _Options(text, at, report, only).read()
 
 
 def _after_space(text: str, at: int) -> int:
@@ -98,7 +105,8 @@ def _report_no_colon(text: Logical, name: str, at: int, report: Report) -> None:
 class _Options:
     """Reads `key=value` and bare `key`, with commas or line ends between, up to the closing bracket."""
 
-    def __init__(self, text: Logical, at: int, report: Report) -> None:
+    def __init__(self, text: Logical, at: int, report: Report, only: Collection[str]) -> None:
+        self.only = only
         self.logical = text
         self.text = text.text
         self.at = at
@@ -141,6 +149,10 @@ class _Options:
         if option is None:
             self.report.error(place, f"no option {name!r}", self._unknown_hint(name, earlier, match is None))
             return
+        if self.only and name not in self.only:
+            known = " and ".join(f"`{other}`" for other in self.only)
+            self.report.error(place, f"{name!r} is a stage's option, not a rule's", f"a rule may have {known}")
+            return
         if name in self.settings:
             first = self.settings[name].place
             self.report.error(place, f"{name!r} is given twice", f"keep one; the other is in line {first.line}")
@@ -170,7 +182,7 @@ class _Options:
         known = options.find(earlier) if bare else None
         if known and not known.flag:
             return f'if it belongs to {earlier!r}, quote the whole value: `{earlier}="…"`'
-        return self.report.near(name, options.OPTIONS, "docs/gzlfile.md lists them all")
+        return self.report.near(name, self.only or options.OPTIONS, "docs/gzlfile.md lists them all")
 
     def _skip_separators(self) -> bool:
         """Go past white space and commas; whether there was a comma or a line's end."""

@@ -64,8 +64,8 @@ OPTIONS = {
             Kind('images, `"postgres:16 as db, redis:7"`', values.services),
             "Containers that run beside the stage.",
         ),
-        Option("timeout", _DURATION, "Stop the stage after this time."),
-        Option("idle", _DURATION, "Stop the stage when it has printed nothing for this time."),
+        Option("timeout", _DURATION, "Stop the stage after this time.", available=True),
+        Option("idle", _DURATION, "Stop the stage when it has printed nothing for this time.", available=True),
         Option("paths", _GLOBS, "Run only if such a file changed since the stage last passed on this branch."),
         Option("inputs", _GLOBS, "Reuse an earlier pass if no such file differs from then."),
         Option(

@@ -1,19 +1,25 @@
 """Reads what stands before the stages: `on` rules and the `gzl:` pin."""
 
 import re
+from contextlib import suppress
 
 from gzl.gzlfile import cron, globs
-from gzl.gzlfile.header import Mention
+from gzl.gzlfile.header import Mention, Setting, read_options
 from gzl.gzlfile.mistakes import Place, Report
 from gzl.gzlfile.names import reference_flaw
 from gzl.gzlfile.source import Logical
+from gzl.gzlfile.values import seconds
 from gzl.model.event import EventKind
 from gzl.model.pipeline import Rule
 
 _WORD = re.compile(r"""\s*(?:"(?P<double>[^"]*)"|'(?P<single>[^']*)'|(?P<plain>[^\s:"']+))""")
 _EVENT = re.compile(r"on[ \t]+(?P<event>[^\s:\[]+)")
+# A bracket begins a class of characters, too: `release/[0-9]*`. Options are a bracket by itself with a `=` in it.
+_OPTIONS = re.compile(r"\s*\[\s*(?:(?:timeout|idle)\s*[],]|[\w.-]+\s*=[^]]*\](?=[\s:]|$))")
+_GLUED = re.compile(r"\[\s*(?:timeout|idle)\s*=")
 _BROKEN = "broken"
 _EVENTS = [str(kind) for kind in EventKind]
+RULE_OPTIONS = ("timeout", "idle")
 _NO_PATTERNS = (EventKind.MANUAL,)
 
 
@@ -29,10 +35,18 @@ def read_rule(text: Logical, report: Report) -> tuple[Rule | None, tuple[Mention
     if text.broken:
         return None, ()
     patterns, end = _words(text.text, match.end())
+    settings: dict[str, Setting] = {}
+    if _OPTIONS.match(text.text, end):
+        settings, end = read_options(text, text.text.index("[", end) + 1, report, RULE_OPTIONS)
+        if not text.text.startswith(":", end):
+            report.error(text.place(end), "a rule's options stand last before its `:`", "put the patterns before them")
+            return None, ()
     if not text.text.startswith(":", end):
         report.error(text.place(end), "a rule needs `:` and the stages to run", f"write `on {event} …: stages`")
         return None, ()
     if event == _BROKEN:
+        for setting in settings.values():
+            report.error(setting.place, "`on broken` takes no options", "remove them")
         _read_broken(text, patterns, end + 1, at, report)
         return None, ()
     mentions = _mentions(text, end + 1, report)
@@ -41,7 +55,15 @@ def read_rule(text: Logical, report: Report) -> tuple[Rule | None, tuple[Mention
     kind = EventKind(event)
     _check_patterns(kind, [(word, text.place(offset)) for word, offset in patterns], at, report)
     stages = tuple(mention.name for mention in mentions)
-    return Rule(kind, tuple(word for word, _ in patterns), stages, at.line), mentions
+    limits = {name: _seconds(setting.value) for name, setting in settings.items()}
+    return Rule(kind, tuple(word for word, _ in patterns), stages, at.line, **limits), mentions
+
+
+def _seconds(text: str) -> int | None:
+    """The duration; None for one that is none, which was reported."""
+    with suppress(ValueError):
+        return seconds(text)
+    return None
 
 
 def _events() -> str:
@@ -51,7 +73,7 @@ def _events() -> str:
 def _words(text: str, at: int) -> tuple[list[tuple[str, int]], int]:
     """Words with their offsets, as far as they go, and the offset of what follows them."""
     found = []
-    while match := _WORD.match(text, at):
+    while not _OPTIONS.match(text, at) and (match := _WORD.match(text, at)):
         group = str(match.lastgroup)
         found.append((match[group], match.start(group)))
         at = match.end()
@@ -84,6 +106,8 @@ def _check_patterns(kind: EventKind, patterns: list[tuple[str, Place]], at: Plac
     for pattern, place in patterns:
         if flaw := globs.flaw(pattern):
             report.error(place, f"in the pattern {pattern!r} {flaw}", "a backslash makes a character stand for itself")
+        elif _GLUED.search(pattern):
+            report.error(place, f"the pattern {pattern!r} has options in it", "put a space before the `[`")
         elif pattern.startswith("!"):
             report.error(place, "a pattern cannot be negated", "name the branches that you do want")
         elif pattern.startswith("refs/"):

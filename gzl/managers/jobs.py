@@ -16,14 +16,14 @@ from gzl.gzlfile.globs import matches
 from gzl.kit.crash import point
 from gzl.model import refs
 from gzl.model.event import Event, EventKind
-from gzl.model.pipeline import Pipeline, Stage
+from gzl.model.pipeline import Pipeline, Rule, Stage
 from gzl.model.record import JobRecord, StageResult
 from gzl.model.request import JobRequest
 from gzl.model.result import State
 from gzl.notes import verdicts
 from gzl.planning.definition import definition
 from gzl.planning.plan import select
-from gzl.planning.triggers import asked_for, skip_reason
+from gzl.planning.triggers import asked_for, limits, rules_for, skip_reason
 from gzl.records import unfinished
 from gzl.records.index import Index
 
@@ -70,6 +70,10 @@ class Asked:
     snapshot_of: str | None = None
     follow_up: bool = False
     runner: str = "local"
+    timeout: int | None = None
+    """Seconds that the job may take, instead of what the rules say."""
+    idle: int | None = None
+    """Seconds that it may go on without output, instead of what the rules say."""
 
 
 def answer(asked: Asked, index: Index, trusted: frozenset[str] | None) -> Answer:
@@ -97,7 +101,11 @@ def answer(asked: Asked, index: Index, trusted: frozenset[str] | None) -> Answer
         if known is not None:
             return Known(known)
     record = _record(asked, stages, wish, wanted)
-    return JobRequest(record, stages, pipeline.env, asked.slots, asked.follow_up)
+    timeout, idle = limits(() if asked.targets is not None else _rules(pipeline, event))
+    return JobRequest(
+        record, stages, pipeline.env, asked.slots, asked.follow_up,
+        timeout=asked.timeout or timeout, idle=asked.idle or idle,
+    )  # fmt: skip
 
 
 def only_failed(request: JobRequest, earlier: JobRecord) -> JobRequest:
@@ -134,13 +142,21 @@ def _wanted(pipeline: Pipeline, asked: Asked, where: str) -> tuple[str, ...]:
 
 
 def _by_rules(pipeline: Pipeline, event: Event) -> tuple[str, ...]:
-    """The stages that the rules ask for. A manual run without a rule of its own is what a push to the branch would run;
-    where no rule matches that either, all stages."""
-    names = asked_for(pipeline, event, matches)
+    """The stages that the rules ask for; all stages where no rule says what a manual run is."""
+    if event.stages:
+        return asked_for(pipeline, event, matches)
+    names = tuple(dict.fromkeys(name for rule in _rules(pipeline, event) for name in rule.stages))
     if names or event.kind is not EventKind.MANUAL:
         return names
-    pushed = asked_for(pipeline, replace(event, kind=EventKind.PUSH), matches)
-    return pushed or tuple(dict.fromkeys(stage.family or stage.name for stage in pipeline.stages.values()))
+    return tuple(dict.fromkeys(stage.family or stage.name for stage in pipeline.stages.values()))
+
+
+def _rules(pipeline: Pipeline, event: Event) -> tuple[Rule, ...]:
+    """The rules that match. A manual run without a rule of its own is what a push to the branch would run."""
+    found = rules_for(pipeline, event, matches)
+    if found or event.kind is not EventKind.MANUAL:
+        return found
+    return rules_for(pipeline, replace(event, kind=EventKind.PUSH), matches)
 
 
 def _record(asked: Asked, stages: Mapping[str, Stage], wish: str, wanted: Sequence[str]) -> JobRecord:

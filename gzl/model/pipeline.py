@@ -100,6 +100,10 @@ class Rule:
     patterns: tuple[str, ...]
     stages: tuple[str, ...]
     line: int = 0
+    timeout: int | None = None
+    """Seconds that the whole job may take; None: no limit."""
+    idle: int | None = None
+    """Seconds that it may go on without any output; None: no limit."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -56,10 +56,10 @@ def test_check_finds_the_file_of_the_repository(repo: Path) -> None:
 
 
 def test_check_reads_any_file_anywhere(tmp_path: Path) -> None:
-    (tmp_path / "x").write_text("a [timeout=1m]: b\n")
+    (tmp_path / "x").write_text("a [cpu=2]: b\n")
     status, out, _ = gzl(tmp_path, "check", "x")
     assert status == 2
-    assert out.splitlines()[0] == "x:1:4: warning: `timeout=1m` is not available in this version of gzl"
+    assert out.splitlines()[0] == "x:1:4: warning: `cpu=2` is not available in this version of gzl"
     assert out.splitlines()[-1] == "x: 1 error, 1 warning"
     assert gzl(tmp_path, "check", "-", stdin="a [timeout=1m]:\n")[0] == 0
 
