@@ -9,8 +9,9 @@ on 75,000 commits too, where pygit2's import alone takes 85.
 """
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from gzl.git import refs
 from gzl.git.repo import Repo
@@ -28,8 +29,7 @@ class Base:
     """Where that is no ancestor: the best common ancestors, several if histories were merged criss-cross."""
 
 
-@dataclass(frozen=True, slots=True)
-class File:
+class File(NamedTuple):
     """A file of a commit's tree; `mode` as git has it (`100644`, `160000` for a submodule), `oid` in hex."""
 
     path: str
@@ -37,37 +37,38 @@ class File:
     oid: str
 
 
-def base_at(repo: Repo, ref: str, commit: str) -> Base | None:
-    """What the full ref name `ref` holds, as a base for `commit`.
+def base(repo: Repo, ref: str | None, commit: str, nearest: Callable[[], str | None]) -> Base | None:
+    """What to compare `commit` with, for a stage whose last pass on the job's branch is at `ref` (full name).
 
-    None if there is no such ref; if its commit is not here (a shallow clone, a damaged repository); if the two have no
-    ancestor in common.
+    Where there is no such ref, or no branch (`ref` None), it is the commit that `nearest` gives, an ancestor. None if
+    nothing can be said: the stage never passed, the commit that it passed on is not here (a shallow clone, a damaged
+    repository), or the two have no ancestor in common.
     """
+    if ref is not None:
+        if (found := _if_ancestor(repo, ref, commit)) is not None:
+            return found
+        if (passed := refs.read(repo, ref).get(ref)) is not None:
+            return _parted(repo, passed, commit)
+    earlier = nearest()
+    return None if earlier is None else Base(earlier)
+
+
+def _if_ancestor(repo: Repo, ref: str, commit: str) -> Base | None:
+    """The usual case: reads the ref and says whether it is an ancestor, in one process."""
     try:
-        # Reads the ref and says whether it is an ancestor, which is all that is wanted in most cases.
-        merged = repo.git("for-each-ref", f"--merged={commit}", "--format=%(objectname) %(refname)", ref)
+        printed = repo.git("for-each-ref", f"--merged={commit}", "--format=%(objectname) %(refname)", ref)
     except CommandFailed:
-        merged = b""  # the commit is not here
-    oid, _, name = merged.removesuffix(b"\n").partition(b" ")
-    if name == os.fsencode(ref):
-        return Base(oid.decode())
-    passed = refs.read(repo, ref).get(ref)
-    return None if passed is None else related(repo, passed, commit)
+        return None  # what the ref holds is not here
+    oid, _, name = printed.removesuffix(b"\n").partition(b" ")
+    return Base(oid.decode()) if name == os.fsencode(ref) else None  # a pattern matches what is below it, too
 
 
-def related(repo: Repo, passed: str, commit: str) -> Base | None:
-    """`passed` as a base for `commit`; None if it is not here, or they have no ancestor in common."""
+def _parted(repo: Repo, passed: str, commit: str) -> Base | None:
     try:
         common = repo.git("merge-base", "--all", passed, commit).decode().split()
     except CommandFailed:
         return None
-    return Base(passed) if common == [passed] else Base(passed, tuple(common))
-
-
-def ancestors(repo: Repo, commit: str, limit: int | None = None) -> list[str]:
-    """The commit and what it descends from, the newest first; `limit` of them at most."""
-    counted = [] if limit is None else [f"--max-count={limit}"]
-    return repo.git("rev-list", *counted, commit, "--").decode().split()
+    return Base(passed, tuple(common))
 
 
 def changed(repo: Repo, base: Base, commit: str, globs: Sequence[str] = ()) -> list[str]:

@@ -139,6 +139,11 @@ def read_stage(block: Block, draft: Draft) -> None:
         body = read_body(draft.lines, block.first, block.last, shell.value, draft.report)
     if body.interpreter is not None and "shell" in header.settings:
         draft.report.error(shell.place, "`shell=` for a body that begins with #!", "remove one of the two")
+    if "inputs" in header.settings and header.settings.get("once", Setting("no", header.place)).value == "yes":
+        hint = "remove one of the two; `paths=` skips such a stage where nothing has changed"
+        draft.report.error(
+            header.settings["inputs"].place, "`inputs=` for a stage that says `once`: it is never reused", hint
+        )
     if header.name in draft.headers:
         first = draft.headers[header.name].place
         draft.report.error(

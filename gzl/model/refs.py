@@ -63,6 +63,12 @@ def passed(stage: str, branch: str) -> str:
     return f"refs/gzl/passed/{encode(stage)}/{encode_path(branch)}"
 
 
+def on_branch(branch: str) -> tuple[str, str]:
+    """Patterns, as `git for-each-ref` takes them, for the `last` and the `passed` refs of all stages on a branch."""
+    name = encode_path(branch)
+    return f"refs/gzl/last/*/{name}", f"refs/gzl/passed/*/{name}"
+
+
 def remote(name: str, rest: str = "") -> str:
     """Where what was fetched from the remote `name` is kept; `rest` is what follows `refs/gzl/` or `notes/…`."""
     return f"refs/gzl/remotes/{encode(name)}/{rest}"

@@ -29,6 +29,10 @@ class JobRequest:
     """Seconds after which all that still runs is stopped; None: no limit."""
     idle: int | None = None
     """Seconds without output of any stage after which all is stopped; None: no limit."""
+    again: bool = False
+    """Whether somebody wants all of it run, whatever was found out before: nothing is unchanged, nothing is reused."""
+    named: bool = False
+    """Whether somebody named the record's targets: these run though nothing of their `paths=` changed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +80,8 @@ def to_bytes(request: JobRequest) -> bytes:
             "follow_up": request.follow_up,
             "timeout": request.timeout,
             "idle": request.idle,
+            "again": request.again,
+            "named": request.named,
         },
         ensure_ascii=False,
         separators=(",", ":"),
@@ -95,6 +101,8 @@ def from_bytes(data: bytes, where: str) -> JobRequest:
             follow_up=raw["follow_up"],
             timeout=raw.get("timeout"),
             idle=raw.get("idle"),
+            again=raw.get("again", False),
+            named=raw.get("named", False),
         )
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(f"{where}: not a gzl job request ({error!r}); remove its folder to drop the job") from error
