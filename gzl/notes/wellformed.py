@@ -36,8 +36,8 @@ def record_problem(record: JobRecord, path: str) -> str | None:
 
 def comment_problem(comment: Comment, path: str) -> str | None:
     """What is wrong with a comment that a ledger holds at `path`; None: nothing."""
-    texts = (comment.id, comment.job, comment.author, comment.text, comment.stage or "")
-    if not _all_texts(texts) or not _is_time(comment.time):
+    texts = (comment.id, comment.job, comment.author, comment.text)
+    if not _all_texts([*texts, *_there(comment.stage)]) or not _is_time(comment.time):
         return "a field has a value of the wrong kind"
     if not is_job_id(comment.id) or not is_job_id(comment.job) or path != comments.path(comment):
         return "it is a comment from another place"
@@ -52,14 +52,14 @@ def _well_typed(record: JobRecord) -> bool:
     steps = [step for attempt in attempts for step in attempt.steps]
     logs = [attempt.log for attempt in attempts if attempt.log]
     ended: list[StageResult | Attempt] = [*stages, *attempts]
-    spans = [record.started, record.finished, *(time for e in ended for time in (e.started, e.finished))]
-    times = [record.created, *(step.started for step in steps), *(time for time in spans if time is not None)]
-    codes = [e.exit for e in ended if e.exit is not None]
+    spans = _there(record.started, record.finished, *(time for e in ended for time in (e.started, e.finished)))
+    times = [record.created, *(step.started for step in steps), *spans]
+    codes = _there(*(e.exit for e in ended))
     counts = [*(attempt.number for attempt in attempts), *(log.bytes for log in logs), *codes,
               *(number for step in steps for number in (step.number, step.offset, step.line))]  # fmt: skip
     texts = [record.ref, record.event, record.writer, record.runner, record.definition, record.reason, record.actor,
-             record.snapshot_of or "", *record.targets, *(stage.runner for stage in stages),
-             *(stage.skipped_because or "" for stage in stages), *(attempt.reason for attempt in attempts),
+             *_there(record.snapshot_of), *record.targets, *(stage.runner for stage in stages),
+             *_there(*(stage.skipped_because for stage in stages)), *(attempt.reason for attempt in attempts),
              *(remark for attempt in attempts for remark in attempt.remarks),
              *(step.text for step in steps)]  # fmt: skip
     return (
@@ -78,7 +78,7 @@ def _told_well(stage: StageResult) -> bool:
     return (
         isinstance(stage.outputs, dict)
         and isinstance(stage.unchanged, bool)
-        and _all_texts([*stage.outputs.values(), stage.key, stage.reused_from or ""])
+        and _all_texts([*stage.outputs.values(), stage.key, *_there(stage.reused_from)])
         and _all_texts(text for artifact in artifacts for text in (artifact.name, artifact.kind, artifact.digest))
         and all(_SHA256.match(artifact.digest) for artifact in artifacts)
         and _all_counts(number for artifact in artifacts for number in (artifact.size, artifact.mode))
@@ -102,7 +102,12 @@ def _measured_well(attempt: Attempt) -> bool:
             and all(map(_is_number, [usage.cpu, usage.interval]))
             and all(map(_is_series, [usage.cpu_series, usage.memory_series, usage.read_series, usage.written_series]))
         )
-    ) and (advance is None or (_all_counts([advance.done, advance.total or 0]) and _all_texts([advance.text])))
+    ) and (advance is None or (_all_counts([advance.done, *_there(advance.total)]) and _all_texts([advance.text])))
+
+
+def _there(*values: object) -> list[object]:
+    """Those that are not None: the only way to say nothing. JSON has other empty things."""
+    return [value for value in values if value is not None]
 
 
 def _all_texts(values: Iterable[object]) -> bool:

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import urlsplit
 
 import psycopg
 from psycopg import sql
@@ -170,7 +170,7 @@ def _parsed(url: str) -> tuple[str, str | None]:
         options = [option for option in parts.query.split("&") if option]
         schemas = [option.removeprefix("schema=") for option in options if option.startswith("schema=")]
         kept = "&".join(option for option in options if not option.startswith("schema="))
-        address = urlunsplit(("postgresql", parts.netloc, parts.path, kept, ""))
+        address = f"postgresql://{parts.netloc}{parts.path}{kept and f'?{kept}'}"
         conninfo_to_dict(address)
     except (ValueError, psycopg.ProgrammingError):
         # What libpq says repeats the URL, password and all.
@@ -189,7 +189,7 @@ def _shown(address: str) -> str:
     """The URL without what may be secret: the password, and options."""
     parts = urlsplit(address)
     user, at, host = parts.netloc.rpartition("@")
-    return urlunsplit(("postgresql", user.partition(":")[0] + at + host, parts.path, "", ""))
+    return f"postgresql://{user.partition(':')[0]}{at}{host}{parts.path}"
 
 
 def _default_schema(owner: tuple[str, str]) -> str:

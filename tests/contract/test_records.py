@@ -12,14 +12,15 @@ import postgres as postgres_server
 import psycopg
 import pytest
 from postgres import Postgres
-from store_world import T0, job
+from store_world import T0, git, isolate, job, repository
 
 from gzl.errors import TransientError, UserError
 from gzl.model.comment import Comment
 from gzl.model.ids import new_job_id
 from gzl.model.record import Attempt, JobRecord, StageResult, to_json
 from gzl.model.result import State
-from gzl.notes import verdicts
+from gzl.notes import fsck, store, verdicts
+from gzl.notes.index import open_index, rebuild
 from gzl.records import tables
 from gzl.records.backend import Backend, IndexDamaged, backend
 from gzl.records.index import Index
@@ -363,6 +364,29 @@ def test_a_newer_index_in_a_file_is_made_again_and_one_in_a_database_is_left_to_
         in_file.open()
     with pytest.raises(UserError, match=r"made by a newer gzl .*schema version 999.*schema=NAME"):
         in_database.open()
+
+
+def test_a_repository_keeps_its_index_in_a_database_and_loses_nothing_with_it(
+    tmp_path: Path, server: Postgres, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    isolate(monkeypatch, tmp_path)
+    repo = repository(tmp_path / "repo", name="me")
+    store.record_all(repo, "me", [job(n, "me") for n in range(3)])
+    with open_index(repo) as index:
+        said = answers(index)
+    git(repo.common_dir, "config", "gzl.index", f"postgresql:///gzl?host={tmp_path}")
+    with pytest.raises(TransientError, match="is the server up"):
+        open_index(repo)
+    git(repo.common_dir, "config", "gzl.index", server.url(options="&schema=kept"))
+    for opened in (open_index, rebuild, open_index):
+        with opened(repo) as index:
+            assert answers(index) == said
+            assert "postgresql://" in index.name
+    for accident in ("DROP SCHEMA kept CASCADE", "DROP TABLE kept.passes, kept.sources", "DROP TABLE kept.meta"):
+        server.execute(accident, database="gzl")
+        with open_index(repo) as index:
+            assert answers(index) == said
+    assert fsck.check(repo, 0)[0] == []
 
 
 class TestPostgres:

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from store_world import git, isolate, job, repository
+from store_world import commit, git, isolate, job, repository
 
 from gzl.git import trees
 from gzl.git.refs import ANY, RefUpdate, transaction
@@ -122,8 +122,19 @@ def test_a_ledger_that_goes_or_shrinks_takes_its_jobs_along(repo: Repo) -> None:
         to_json(job(1, "x")).replace(b'"created":1', b'"created":"1').replace(b',"started"', b'","started"', 1),
         to_json(job(1, "x")).replace(b'"finished":1790', b'"finished":1e300,"x":1790'),
         to_json(job(1, "x")).replace(b'"c' + b"c" * 39, b'"../../etc/passwd'),
+        to_json(job(1, "x")).replace(b'"snapshot_of":null', b'"snapshot_of":[]'),
+        to_json(job(1, "x")).replace(b'"outputs":{}', b'"outputs":{"a":1}'),
+        to_json(job(1, "x")).replace(b'"artifacts":[]', b'"artifacts":[{"name":"","kind":"","digest":"x","size":1}]'),
+        to_json(job(1, "x")).replace(b'"tests":null', b'"tests":{"passed":"1"}'),
+        to_json(job(1, "x")).replace(b'"usage":null', b'"usage":{"cpu_series":["1"]}'),
+        to_json(job(1, "x")).replace(b'"usage":null', b'"usage":{"cpu_series":7}'),
+        to_json(job(1, "x")).replace(b'"advance":null', b'"advance":{"done":1,"total":""}'),
+        to_json(job(1, "x")).replace(b'"reused_from":null', b'"reused_from":{}'),
+        to_json(job(1, "x")).replace(b'"key":""', b'"key":[]'),
+        to_json(job(1, "x")).replace(b'"remarks":[]', b'"remarks":[1]'),
+        to_json(job(1, "x")).replace(b'"exit":0', b'"exit":' + b"9" * 40),
     ],
-    ids=range(10),
+    ids=range(21),
 )  # fmt: skip
 def test_what_others_wrote_is_checked(repo: Repo, data: bytes) -> None:
     good = job(2, "other")
@@ -142,6 +153,49 @@ def test_a_ref_that_is_no_ledger_harms_nobody(repo: Repo) -> None:
         assert index.count() == 1
     with open_index(repo) as index:
         assert index.count() == 1
+
+
+@pytest.mark.parametrize(
+    ("stage", "counts"),
+    [
+        ({"state": State.FAILED, "exit": 1}, True), ({"state": State.FAILED, "exit": 255}, True),
+        ({"state": State.TIMED_OUT, "exit": None}, True), ({"state": State.FAILED, "exit": 126}, False),
+        ({"state": State.FAILED, "exit": 127}, False), ({"state": State.FAILED, "exit": 137}, False),
+        ({"state": State.LOST, "exit": None}, False),
+    ],
+)  # fmt: skip
+def test_what_failed_for_other_reasons_than_the_commit_runs_again(
+    repo: Repo, stage: dict[str, object], counts: bool
+) -> None:
+    passed, failed = job(1, "me"), job(2, "me", state=State.FAILED)
+    test = replace(failed.stages["test"], **stage)  # type: ignore[arg-type]
+    store.record_all(repo, "me", [passed, replace(failed, stages={**failed.stages, "test": test})])
+    with open_index(repo) as index:
+        found = verdicts.find(index, commit="c" * 40, tree="d" * 40, definition="def", trusted=None)
+    assert found is not None
+    assert found.id == (failed.id if counts else passed.id)
+
+
+def test_the_nearest_pass_is_found_among_the_ancestors(repo: Repo) -> None:
+    where = repo.worktree
+    assert where is not None
+    commits = [commit(where, str(n)) for n in range(5)]
+    git(where, "switch", "--quiet", "-c", "topic", commits[2])
+    topic = commit(where, "topic")
+    store.record_all(repo, "me", [job(1, "me", commits[0]), job(2, "me", commits[1]), job(3, "me", commits[4])])
+    forged = job(4, "mallory", topic)
+    fetched(repo, "mallory", {place(forged): to_json(forged)})
+    with open_index(repo) as index:
+
+        def nearest(start: str, stage: str = "build", trusted: frozenset[str] | None = frozenset({"me"})) -> str | None:
+            return verdicts.nearest_pass(repo, index, stage=stage, commit=start, trusted=trusted)
+
+        assert nearest(topic) == commits[1]
+        assert nearest(topic, trusted=None) == topic
+        assert nearest(commits[4]) == commits[4]
+        assert nearest(commits[3]) == commits[1]
+        assert nearest(topic, "deploy") is None, "it was skipped"
+        assert nearest("f" * 40) is None, "no such commit"
 
 
 def test_verdicts_are_found_by_commit_then_by_tree_from_trusted_writers(repo: Repo) -> None:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from gzl.kit.text import escaped
 from gzl.model.ids import new_job_id
-from gzl.model.record import Attempt, JobRecord, StageResult, from_json, to_json
+from gzl.model.record import Attempt, JobRecord, StageResult, Totals, from_json, to_json
 from gzl.model.result import State
 from gzl.notes import text
 
@@ -55,6 +55,18 @@ def test_failures_say_how() -> None:
     assert lines[0].endswith("2 stages  docker  stopped by me")
     assert lines[1] == f"{JOB}/a  failed     11.0s  exit 7  2 attempts"
     assert lines[2] == f"{JOB}/b  timed-out   1.0s  no output for 60s"
+
+
+def test_a_stages_tests_and_where_a_result_came_from_are_told() -> None:
+    tests = [Totals(231), Totals(1), Totals(200, 2, 1, 30.5)]
+    stages = {str(n): StageResult(str(n), State.PASSED, 1.0, 9.9, 0, tests=one) for n, one in enumerate(tests)}
+    stages["r"] = StageResult("r", State.PASSED, reused_from="01jdf3k2q8v0h6m4c1x9z7n5rb", skipped_because="reused")
+    assert text.render(record(stages=stages))[1:] == [
+        f"{JOB}/0  passed  8.9s  231 tests",
+        f"{JOB}/1  passed  8.9s  1 test",
+        f"{JOB}/2  passed  8.9s  203 tests, 2 failed, 1 skipped",
+        f"{JOB}/r  passed        reused from 01jdf3k2q8v0h6m4c1x9z7n5rb",
+    ]
 
 
 NASTY = st.text(st.characters(), max_size=40)
