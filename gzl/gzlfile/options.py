@@ -66,8 +66,13 @@ OPTIONS = {
         ),
         Option("timeout", _DURATION, "Stop the stage after this time.", available=True),
         Option("idle", _DURATION, "Stop the stage when it has printed nothing for this time.", available=True),
-        Option("paths", _GLOBS, "Run only if such a file changed since the stage last passed on this branch."),
-        Option("inputs", _GLOBS, "Reuse an earlier pass if no such file differs from then."),
+        Option(
+            "paths",
+            _GLOBS,
+            "Run only if such a file changed since the stage last passed on this branch.",
+            available=True,
+        ),
+        Option("inputs", _GLOBS, "Reuse an earlier pass if no such file differs from then.", available=True),
         Option(
             "shards",
             Kind("a whole number from 1, or auto", values.count_or_auto),

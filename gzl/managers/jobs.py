@@ -96,7 +96,7 @@ def answer(asked: Asked, index: Index, trusted: frozenset[str] | None) -> Answer
     except UserError as error:
         return Refused(replace(_record(asked, {}, "", ()), state=State.FAILED, finished=asked.now, reason=str(error)))
     wish = definition(stages, pipeline.env)
-    if not asked.again:
+    if not asked.again and not _been_elsewhere(asked, stages, index):
         known = verdicts.find(index, commit=source.commit, tree=source.tree, definition=wish, trusted=trusted)
         if known is not None:
             return Known(known)
@@ -105,12 +105,14 @@ def answer(asked: Asked, index: Index, trusted: frozenset[str] | None) -> Answer
     return JobRequest(
         record, stages, pipeline.env, asked.slots, asked.follow_up,
         timeout=asked.timeout or timeout, idle=asked.idle or idle,
+        again=asked.again and event.kind is EventKind.MANUAL, named=asked.targets is not None,
     )  # fmt: skip
 
 
 def only_failed(request: JobRequest, earlier: JobRecord) -> JobRequest:
-    """The request, keeping from `earlier` the results of stages that passed and depend on none that did not."""
-    passed = {name for name, result in earlier.stages.items() if result.state is State.PASSED}
+    """The request, keeping from `earlier` the results of stages that passed (or were unchanged) and depend on none that
+    did not."""
+    passed = {name for name, r in earlier.stages.items() if r.state is State.PASSED or r.unchanged}
     kept: dict[str, StageResult] = {}
     # Dependencies come before their dependents in no particular file order: repeat until nothing is added.
     grown = True
@@ -118,10 +120,20 @@ def only_failed(request: JobRequest, earlier: JobRecord) -> JobRequest:
         grown = False
         for name, stage in request.stages.items():
             if name in passed and name not in kept and _needed(stage, request.stages) <= kept.keys():
-                kept[name] = StageResult(name, State.PASSED, skipped_because=f"passed in {earlier.id}")
+                kept[name] = _kept(earlier.stages[name], earlier.id)
                 grown = True
     stages = {**request.record.stages, **kept}
     return replace(request, record=replace(request.record, stages=stages))
+
+
+def _kept(result: StageResult, job: str) -> StageResult:
+    """A result of an earlier job, with what it handed over."""
+    if result.unchanged:
+        return result
+    return StageResult(
+        result.name, result.state, skipped_because=f"passed in {job}", outputs=result.outputs,
+        artifacts=result.artifacts, tests=result.tests,
+    )  # fmt: skip
 
 
 def create(repo: Repo, request: JobRequest) -> None:
@@ -131,6 +143,15 @@ def create(repo: Repo, request: JobRequest) -> None:
     git_refs.transaction(repo, [RefUpdate(live, record.commit, git_refs.ANY)])
     point("job.pinned")
     unfinished.create(repo.layout, request)
+
+
+def _been_elsewhere(asked: Asked, stages: Mapping[str, Stage], index: Index) -> bool:
+    """Whether an earlier verdict cannot answer: a stage goes by what changed since it last passed on this branch, and
+    the branch is not where it was. (A revert brings an old tree back, but not what a migration made of it since.)"""
+    if not any("paths" in stage.options for stage in stages.values()):
+        return False
+    newest = index.by_ref(asked.event.ref, 1)
+    return bool(newest) and newest[0].tree != asked.source.tree
 
 
 def _wanted(pipeline: Pipeline, asked: Asked, where: str) -> tuple[str, ...]:

@@ -225,6 +225,7 @@ MISTAKES = [
     ("a [shell=fish]:\n", 1, 4, "POSIX shell"),
     ("a [shell=sh]:\n  #!/bin/sh\n", 1, 4, "begins with #!"),
     ("a:\n  #!\n", 2, 3, "names no program"),
+    ("a [once, inputs=x]:\n", 1, 10, "never reused"),
     ("a [matrix.=x]:\n", 1, 4, "no name for"),
     ("a [matrix.x=x, matrix.X=x]:\n", 1, 16, "GZL_MATRIX_X"),
     ("a [matrix.x='']:\n", 1, 4, "no values"),
