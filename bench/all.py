@@ -27,6 +27,7 @@ SECTIONS = {
     "notes": "results written and read, gzl list, at up to 100,000 jobs",
     "startup": "gzl --version",
     "checkout": "the second checkout of 4,000 files",
+    "changed": "what changed, last-run, keys of inputs, on 75,000 commits",
     "idle": "an idle repo manager",
     "hostile": "100,000 hostile Gzlfiles",
 }

@@ -6,10 +6,12 @@ import pytest
 
 from gzl.model.event import Event, EventKind
 from gzl.model.pipeline import Dependency, Pipeline, Rule, Stage, StageRef, Step, When
+from gzl.model.record import Artifact, JobRecord, StageResult
 from gzl.model.result import State
 from gzl.planning.definition import definition
 from gzl.planning.plan import plan, select
 from gzl.planning.progress import Progress, verdict
+from gzl.planning.reuse import Received, received, stage_key
 from gzl.planning.triggers import asked_for, skip_reason
 
 
@@ -176,3 +178,28 @@ def test_rules_add_up_and_a_push_option_takes_their_place() -> None:
     assert skip_reason(push, "fix\n\n[gzl skip]") is not None
     assert skip_reason(push, "fix") is None
     assert skip_reason(Event(EventKind.PUSH, "r", None, "1", options=("gzl.skip",)), "") is not None
+
+
+def test_a_stage_is_given_the_outputs_of_whom_it_names_and_the_artifacts_of_all_before_it() -> None:
+    stages = pipeline(a="", b="a", c="b? x|y", x="", y="", other="")
+    results = {
+        name: StageResult(name, State.PASSED, outputs={"k": name}, artifacts=(Artifact("o", "file", name, 1),))
+        for name in ("a", "b", "y", "other")
+    }
+    unset = {name: StageResult(name) for name in ("c", "x")}
+    record = JobRecord("1", "c", "t", "r", "push", State.RUNNING, "w", 0.0, stages={**results, **unset})
+    given = received("c", plan(stages.stages), record)
+    assert given.outputs == {"b": {"k": "b"}, "y": {"k": "y"}}
+    assert given.artifacts == {"a": {"o": "a"}, "b": {"o": "b"}, "y": {"o": "y"}}
+
+
+def test_a_key_is_the_same_in_every_clone() -> None:
+    stage = Stage("a", steps=(Step("make", 1),), options={"inputs": "*"})
+    files = [("b", "100644", "2"), ("a", "100755", "1"), ("caf\udce9", "100644", "3")]
+
+    def key(found: list[tuple[str, str, str]], env: Mapping[str, str]) -> str:
+        return stage_key(stage, found, env=env, runner="local", given=Received())
+
+    assert key(files, {"A": "1", "B": "2"}) == key(files[::-1], {"A": "1", "B": "2"})
+    assert key(files, {"A": "1", "B": "2"}) != key(files, {"B": "2", "A": "1"}), "B may refer to A"
+    assert key(files, {}) == "de57370bfec1719f161bc0b5c77d20d2e232bdcd77aede0fccc4bc8231613360"
