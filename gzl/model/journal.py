@@ -57,7 +57,9 @@ def to_line(entry: Entry) -> bytes:
         value = getattr(entry, name)
         if value not in ("", None) and not (value == 0 and name in ("attempt", "token", "pid")):
             said[name] = value
-    return json.dumps(said, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
+    text = json.dumps(said, ensure_ascii=False, separators=(",", ":"))
+    # What a stage tells may hold bytes that are no UTF-8, as lone surrogates; see `record.to_json`.
+    return text.encode(errors="backslashreplace") + b"\n"
 
 
 def entries(data: bytes) -> Iterator[Entry]:
