@@ -1,26 +1,26 @@
 """Whether a stage has to run at all: `paths=`, `inputs=`, and what else asks when it last ran.
 
 The agent asks before it begins a stage. What cannot be found out (a damaged index, a commit that is not here) makes a
-stage run: a skip is what has to be proved. The index, and with it peewee (55 ms), is opened only where the question
-cannot be answered without: for `inputs=`, and for `paths=` on a branch on which the stage never passed.
+stage run: a skip is what has to be proved. A job whose stages have no such options pays nothing for it.
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 from gzl.errors import GzlError
-from gzl.git import changes
 from gzl.git import refs as git_refs
 from gzl.git.repo import Repo
-from gzl.gzlfile import values
 from gzl.model import refs
 from gzl.model.event import EventKind
 from gzl.model.pipeline import Stage
 from gzl.model.record import JobRecord, StageResult, artifact_data, totals_data
 from gzl.model.request import JobRequest
 from gzl.planning.plan import Plan
-from gzl.planning.reuse import received, stage_key
+
+if TYPE_CHECKING:
+    from gzl.agent.comparison import Comparison
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,9 +77,7 @@ class Conditions:
         self._repo = repo
         self._request = request
         self._holds = holds
-        self._commit = request.record.commit
         self._branch = refs.short_branch(request.record.ref)
-        self._files: list[changes.File] | None = None
         self._last: dict[str, str] | None = None
 
     def decide(self, stage: Stage, record: JobRecord, plan: Plan) -> Decision:
@@ -90,7 +88,7 @@ class Conditions:
             if "paths" in stage.options and (unchanged := self._unchanged(stage)) is not None:
                 return unchanged
             if "inputs" in stage.options and not stage.once:
-                return self._reuse(stage, record, plan)
+                return self._go_or_reuse(stage, record, plan)
         except GzlError as error:
             return Go(because=f"{stage.name}: {error}; so it runs")
         return Go()
@@ -112,49 +110,29 @@ class Conditions:
         None if there is nothing to compare with: then all of them count as changed. Raises GzlError where that cannot
         be found out.
         """
-        base = self._base(stage)
-        return None if base is None else changes.changed(self._repo, base, self._commit, globs)
+        return self._comparison.changed(stage, globs)
+
+    @cached_property
+    def _comparison(self) -> "Comparison":
+        from gzl.agent.comparison import Comparison  # 10 ms: only a job with such a stage pays for it
+
+        return Comparison(self._repo, self._request.record, self._request.env)
 
     def _unchanged(self, stage: Stage) -> Unchanged | None:
-        if self._request.again or (
-            self._request.named and {stage.name, stage.family} & {*self._request.record.targets}
-        ):
+        asked = self._request
+        if asked.again or (asked.named and {stage.name, stage.family} & {*asked.record.targets}):
             return None
-        base = self._base(stage.name)
-        globs = values.globs(stage.options["paths"])
-        if base is None or changes.changed(self._repo, base, self._commit, globs):
-            return None
-        return Unchanged(f"unchanged since {base.passed[:7]}")
+        since = self._comparison.unchanged_since(stage)
+        return None if since is None else Unchanged(f"unchanged since {since[:7]}")
 
-    def _base(self, stage: str) -> changes.Base | None:
-        ref = None if self._branch is None else refs.passed(stage, self._branch)
-        return changes.base(self._repo, ref, self._commit, lambda: self._nearest(stage))
-
-    def _nearest(self, stage: str) -> str | None:
-        from gzl.agent import earlier
-
-        return earlier.nearest_pass(self._repo, stage, self._commit)
-
-    def _reuse(self, stage: Stage, record: JobRecord, plan: Plan) -> Go | Reuse:
-        key = self._key(stage, record, plan)
+    def _go_or_reuse(self, stage: Stage, record: JobRecord, plan: Plan) -> Go | Reuse:
+        key = self._comparison.key(stage, record, plan)
         if key and not self._request.again:
-            from gzl.agent import earlier
-
-            found = earlier.reusable(self._repo, key)
+            found = self._comparison.reusable(key)
             if found is not None and all(self._holds(artifact.digest) for artifact in found[1].artifacts):
                 return Reuse(*found, key)
         # A pull request can change what its stages do without changing what they declare: its passes are its own.
         return Go("" if record.event == EventKind.PULL_REQUEST else key)
-
-    def _key(self, stage: Stage, record: JobRecord, plan: Plan) -> str:
-        """Empty if no file matches: a mistake in the globs must not make the first pass stand for ever."""
-        if self._files is None:
-            self._files = changes.files(self._repo, self._commit)
-        files = changes.matching(self._files, values.globs(stage.options["inputs"]))
-        if not files:
-            return ""
-        given = received(stage.name, plan, record)
-        return stage_key(stage, files, env=self._request.env, runner=record.runner, given=given)
 
 
 def _group(stage: Stage, record: JobRecord, plan: Plan) -> Go | Unchanged:

@@ -89,8 +89,8 @@ def changed(repo: Repo, base: Base, commit: str, globs: Sequence[str] = ()) -> l
 
 def files(repo: Repo, commit: str) -> list[File]:
     """Every file of a commit, in git's order."""
-    printed = repo.git("ls-tree", "-r", "-z", "--full-tree", commit)
-    return [_file(entry) for entry in printed.split(b"\0") if entry]
+    printed = os.fsdecode(repo.git("ls-tree", "-r", "-z", "--full-tree", commit))
+    return [_file(entry) for entry in printed.split("\0") if entry]
 
 
 def matching(found: Iterable[File], globs: Sequence[str]) -> list[File]:
@@ -99,8 +99,8 @@ def matching(found: Iterable[File], globs: Sequence[str]) -> list[File]:
     return [by_path[path] for path in select(globs, by_path)]
 
 
-def _file(entry: bytes) -> File:
+def _file(entry: str) -> File:
     # "<mode> SP <type> SP <object> TAB <path>" (git-ls-tree(1))
-    about, _, path = entry.partition(b"\t")
-    mode, _, oid = about.decode().split(" ")
-    return File(os.fsdecode(path), mode, oid)
+    about, _, path = entry.partition("\t")
+    mode, _, oid = about.split(" ")
+    return File(path, mode, oid)
