@@ -1,7 +1,7 @@
 """The end of a job: its logs and steps gathered, one record, one atomic transaction, and the folder removed."""
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -10,19 +10,30 @@ from gzl.agent.lease import Lease
 from gzl.git.refs import ANY, RefInTheWay, RefUpdate
 from gzl.git.repo import Repo
 from gzl.kit.crash import point
-from gzl.logs import store as log_store
-from gzl.logs import times
+from gzl.kit.fs import NotPlain
+from gzl.logs import gather
+from gzl.logs.masking import Moved, masker
+from gzl.logs.store import Objects
 from gzl.model import refs
 from gzl.model.pipeline import Stage
 from gzl.model.record import Attempt, JobRecord, StageResult, StepResult, without_agent
 from gzl.notes import branches, store
+from gzl.objects import opening
 from gzl.records import unfinished
 from gzl.runners.attempt import read_steps
 
+Begun = tuple[int, int | None, float | None]
+"""A step as `read_steps` gives it."""
 
-def finish(repo: Repo, lease: Lease, record: JobRecord, stages: Mapping[str, Stage]) -> None:
-    """Write the finished `record` down and remove the job's folder. May be called again after a crash at any point."""
-    gathered = _Gatherer(repo, lease)
+
+def finish(
+    repo: Repo, lease: Lease, record: JobRecord, stages: Mapping[str, Stage], environ: Mapping[str, str]
+) -> None:
+    """Write the finished `record` down and remove the job's folder. May be called again after a crash at any point.
+
+    `environ` has the credentials of the object store.
+    """
+    gathered = _Gatherer(lease, lambda: opening.of(repo, environ))
     full = {name: gathered.stage(result, stages[name]) for name, result in record.stages.items()}
     done = without_agent(replace(record, stages=full))
     moved = branches.updates(repo, done, done.ref)
@@ -39,9 +50,10 @@ def finish(repo: Repo, lease: Lease, record: JobRecord, stages: Mapping[str, Sta
 class _Gatherer:
     """Takes from attempt directories what outlives them: `blobs` is what goes into the log ref."""
 
-    def __init__(self, repo: Repo, lease: Lease) -> None:
-        self._repo = repo
+    def __init__(self, lease: Lease, objects: Objects) -> None:
         self._layout = lease.layout
+        self._objects = objects
+        self._masker = masker(lease.layout)
         self._booted = time.time() - _uptime()
         self.blobs: dict[str, bytes] = {}
 
@@ -53,25 +65,25 @@ class _Gatherer:
 
     def _attempt(self, name: str, attempt: Attempt, stage: Stage) -> Attempt:
         directory = self._layout.attempt(name, attempt.number)
-        log = directory / "log"
-        kept = None
-        if log.exists():
-            kept, data = log_store.store(self._repo, log)
-            if data is not None:
-                self.blobs[log_store.name(name, attempt.number)] = data
-            if kept.bytes and (noted := times.pack(directory)) is not None:
-                self.blobs[times.times_name(name, attempt.number)] = noted
-        return replace(attempt, steps=tuple(self._steps(directory, attempt, stage)), log=kept)
+        begun, problem = [], ""
+        try:
+            begun = read_steps(directory) if len(stage.steps) > 1 else []
+        except NotPlain as error:
+            problem = str(error)
+        offsets = [offset for _, offset, _ in begun if offset is not None]
+        kept = gather.attempt(directory, name, attempt.number, self._masker, self._objects, offsets)
+        self.blobs |= kept.files
+        steps = self._steps(begun or [(1, 0, None)], attempt, stage, kept.moved)
+        return replace(attempt, steps=tuple(steps), log=kept.log, reason=attempt.reason or kept.problem or problem)
 
-    def _steps(self, directory: Path, attempt: Attempt, stage: Stage) -> Iterator[StepResult]:
-        begun, ended = attempt.started or 0.0, attempt.finished or time.time()
-        several = read_steps(directory) if len(stage.steps) > 1 else []
-        for number, offset, uptime in several or [(1, 0, None)]:
+    def _steps(self, begun: Iterable[Begun], attempt: Attempt, stage: Stage, moved: Moved) -> Iterator[StepResult]:
+        started, ended = attempt.started or 0.0, attempt.finished or time.time()
+        for number, offset, uptime in begun:
             if 1 <= number <= len(stage.steps):
                 step = stage.steps[number - 1]
                 # After a reboot the uptime says nothing about this attempt: no step began before it or after its end.
-                started = begun if uptime is None else min(max(self._booted + uptime, begun), ended)
-                yield StepResult(number, offset or 0, started, step.line, step.text)
+                when = started if uptime is None else min(max(self._booted + uptime, started), ended)
+                yield StepResult(number, moved.at(offset or 0), when, step.line, step.text)
 
 
 def _uptime() -> float:

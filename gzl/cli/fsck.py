@@ -9,6 +9,7 @@ from gzl.logs import check as logs_check
 from gzl.notes import fsck
 from gzl.notes.fsck import Problem
 from gzl.notes.writer import own
+from gzl.objects import opening
 
 
 @click.command("fsck")
@@ -35,5 +36,5 @@ def _problems(app: App) -> list[Problem]:
     repo = app.initialised
     problems, held = fsck.check(repo, app.clock())
     records = {one.record.id: one.record for one in held}.values()
-    lost = logs_check.problems(repo, own(repo), records)
+    lost = logs_check.problems(repo, own(repo), records, lambda: opening.of(repo, app.environ))
     return [*problems, *(Problem("log", what, mends=False) for what in lost)]

@@ -14,6 +14,10 @@ from gzl.errors import TransientError, UserError
 _serial = itertools.count()
 
 
+class NotPlain(UserError):
+    """What should be a plain file, and is in a folder that a workload can write to, is something else."""
+
+
 def write_atomic(path: Path, data: bytes, mode: int = 0o644) -> None:
     """Write `data` beside `path` and rename it into place; readers see the old bytes or the new, never a part."""
     aside = path.with_name(f".{path.name}.{os.getpid()}.{next(_serial)}")
@@ -41,7 +45,7 @@ def read_or_none(path: Path) -> bytes | None:
 def open_regular(path: Path) -> int:
     """A descriptor for reading a file in a folder that a workload can write to.
 
-    UserError if it is anything but a plain file: a symbolic link would show the workload's owner a file that only gzl
+    NotPlain if it is anything but a plain file: a symbolic link would show the workload's owner a file that only gzl
     may read, a FIFO would never end (CVE-2026-6959). FileNotFoundError if there is none.
     """
     try:
@@ -66,8 +70,8 @@ def read_regular(path: Path, limit: int) -> bytes | None:
         return file.read(limit)
 
 
-def _replaced(path: Path) -> UserError:
-    return UserError(
+def _replaced(path: Path) -> NotPlain:
+    return NotPlain(
         f"{path}: was replaced by something that is no plain file, and is not read; look at what the stage did"
     )
 

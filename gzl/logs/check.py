@@ -8,10 +8,16 @@ from dataclasses import dataclass
 
 from gzl.git import blobs
 from gzl.git.repo import Repo
-from gzl.logs import store
+from gzl.logs import frames, store
+from gzl.logs.frames import BadFrames
+from gzl.logs.store import Objects
 from gzl.model.ids import job_month
 from gzl.model.record import JobRecord, LogRef
 from gzl.model.refs import job_path
+from gzl.objects import opening
+from gzl.objects.base import ObjectDamaged, ObjectNotFound, ObjectStore
+from gzl.objects.streams import blob_of
+from gzl.records import retired
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,14 +32,18 @@ class _Log:
         return f"{job_path(self.record.id)}/{store.name(self.stage, self.attempt)}"
 
 
-def problems(repo: Repo, own: str, records: Iterable[JobRecord]) -> Iterator[str]:
-    """A sentence for each log of `records` that this machine should have and has not, or that has other bytes.
+def problems(repo: Repo, own: str, records: Iterable[JobRecord], objects: Objects) -> Iterator[str]:
+    """A sentence for each log of `records` that should be there and is not, or that has other bytes.
 
-    Only the logs of `own` can be expected here as files; a month of anybody's whose ref is gone was dropped on purpose.
+    Only the logs of `own` can be expected here as files or objects, and not those that retention took; a month of
+    anybody's whose ref is gone was dropped on purpose. Objects of a remote store are only asked for, not read.
     """
+    taken = retired.read(repo.layout)
     for batch in blobs.batched(log for record in records for log in _logs(record)):
         in_refs = [log for log in batch if log.said.store == "ref"]
-        wrong = [*((log, _wrong_file(repo, own, log)) for log in batch if log.said.store == "file"),
+        ours = [log for log in batch if log.record.writer == own and log.record.id not in taken]
+        wrong = [*((log, _wrong_file(repo, log)) for log in ours if log.said.store == "file"),
+                 *((log, _wrong_object(repo, log, objects())) for log in ours if log.said.store == "object"),
                  *zip(in_refs, _wrong_in_refs(repo, in_refs), strict=True)]  # fmt: skip
         for log, what in wrong:
             if what is not None:
@@ -47,12 +57,29 @@ def _logs(record: JobRecord) -> Iterator[_Log]:
                 yield _Log(record, name, attempt.number, attempt.log)
 
 
-def _wrong_file(repo: Repo, own: str, log: _Log) -> str | None:
+def _wrong_file(repo: Repo, log: _Log) -> str | None:
     path = store.file_path(repo, log.said.sha256)
     if not path.exists():
-        return f"is missing: {path}" if log.record.writer == own else None
+        return f"is missing: {path}"
     with path.open("rb") as file:
         return None if hashlib.file_digest(file, "sha256").hexdigest() == log.said.sha256 else f"was changed: {path}"
+
+
+def _wrong_object(repo: Repo, log: _Log, objects: ObjectStore) -> str | None:
+    try:
+        if not opening.embedded(repo):
+            there = objects.has(log.said.object) is not None
+            return None if there else f"is missing: {objects.url} has no object {log.said.object}"
+        with frames.decompressed(objects.get(log.said.object)) as file:
+            return (
+                None
+                if blob_of(file).digest == log.said.sha256
+                else f"has other bytes than its digest says, in object {log.said.object}"
+            )
+    except ObjectNotFound:
+        return f"is missing: {objects.url} has no object {log.said.object}"
+    except (ObjectDamaged, BadFrames) as error:
+        return f"is damaged ({error})"
 
 
 def _wrong_in_refs(repo: Repo, logs: list[_Log]) -> Iterator[str | None]:

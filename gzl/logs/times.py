@@ -4,17 +4,23 @@ They lie beside the log in the month's log ref, compressed, also for a log that 
 """
 
 import bisect
+import itertools
+import re
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
 from gzl.git.repo import Repo
-from gzl.kit.fs import read_or_none
+from gzl.kit.fs import read_regular
 from gzl.kit.proc import CommandFailed
+from gzl.logs.masking import Moved
 from gzl.logs.store import decompressed, month_refs, name
 from gzl.model.ids import job_month
 from gzl.model.record import Attempt, JobRecord
 from gzl.model.refs import job_path
+
+_LIMIT = 64 << 20  # bytes of `log.t`: a month of four a second is 50 MB
+_LINE = re.compile(rb"(\d{1,18}) (\d{1,16})")
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,25 +36,36 @@ class Times:
         place = bisect.bisect_right(self.lengths, offset)
         return self.seconds[place] if place < len(self.seconds) else None
 
+    def since(self, when: float) -> int:
+        """The offset of the first byte that was not there before `when`."""
+        place = bisect.bisect_left(self.seconds, when)
+        return self.lengths[place - 1] if place else 0
+
 
 def times_name(stage: str, attempt: int) -> str:
     """What the times are called in the job's folder."""
     return name(stage, attempt).removesuffix(".log.zz") + ".times.zz"
 
 
-def pack(directory: Path) -> bytes | None:
-    """The times of an attempt directory as they are kept; None where there are none."""
-    data = read_or_none(directory / "log.t")
-    return zlib.compress(data) if data else None
+def noted(directory: Path) -> list[tuple[int, float]]:
+    """What the agent noted in an attempt directory: (length of the log, seconds since the epoch), in order. UserError
+    if the workload put something else in the file's place."""
+    return _pairs(read_regular(directory / "log.t", _LIMIT) or b"")
+
+
+def pack(pairs: list[tuple[int, float]], moved: Moved) -> bytes | None:
+    """Noted times as they are kept, for a log of which places have moved; None where there are none."""
+    lines = (f"{moved.at(length)} {round(when * 1000)}\n" for length, when in pairs)
+    return zlib.compress("".join(lines).encode()) if pairs else None
 
 
 def parse(data: bytes, attempt: Attempt) -> Times:
     """The times in the text of `log.t`; the end of the attempt stands for what came after the last of them."""
-    pairs = [line.split() for line in data.splitlines()]
-    known = sorted((int(length), int(when) / 1000) for length, when in (p for p in pairs if len(p) == 2))
+    known = _pairs(data)
     if attempt.finished is not None and attempt.log is not None:
         known.append((attempt.log.bytes, attempt.finished))
-    return Times([length for length, _ in known], [when for _, when in known])
+    # A clock that was set back must not make a later byte seem older than an earlier one.
+    return Times([length for length, _ in known], list(itertools.accumulate((when for _, when in known), max)))
 
 
 def read(repo: Repo, record: JobRecord, stage: str, attempt: Attempt) -> Times:
@@ -57,6 +74,11 @@ def read(repo: Repo, record: JobRecord, stage: str, attempt: Attempt) -> Times:
     for ref in month_refs(repo, job_month(record.id)):
         try:
             return parse(decompressed(repo.git("cat-file", "blob", f"{ref}:{path}")), attempt)
-        except (CommandFailed, zlib.error, ValueError):
+        except (CommandFailed, zlib.error):
             continue  # another writer's month, or one that was damaged: the attempt's own times are all that is known
     return parse(b"", attempt)
+
+
+def _pairs(data: bytes) -> list[tuple[int, float]]:
+    matches = map(_LINE.fullmatch, data.splitlines())
+    return sorted((int(match[1]), int(match[2]) / 1000) for match in matches if match)
