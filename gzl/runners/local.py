@@ -162,7 +162,7 @@ class LocalRunner:
         self._loose.pop(directory, None)
         stopped = self._deadlines.pop(directory, None) is not None
         immortal: set[int] = set()
-        if leftovers or stopped or self._trees.has_strays() or (group is not None and group.populated()):
+        if leftovers or stopped or self._trees.strays() or (group is not None and group.populated()):
             immortal = self._trees.kill(directory)
         if immortal:
             left = f"its processes {', '.join(map(str, sorted(immortal)))} could not be killed"

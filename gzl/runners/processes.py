@@ -49,6 +49,17 @@ def everyone() -> dict[int, Process]:
     return {found.pid: found for pid in pids if (found := process(pid)) is not None}
 
 
+def newest() -> int:
+    """The pid (or thread id) that was given last."""
+    return int(_read("/proc/loadavg").split()[4])
+
+
+def between(after: int, last: int) -> Iterator[Process]:
+    """The processes, and threads, that were given the pids after `after` up to `last`, the newest first."""
+    found = (process(pid) for pid in range(last, after, -1))
+    return (one for one in found if one is not None)
+
+
 def descendants(pid: int) -> Iterator[int]:
     """The children of a process, and theirs, and so on: nothing of what lost its parent."""
     found = children(pid)

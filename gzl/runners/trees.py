@@ -32,6 +32,8 @@ from gzl.runners.cgroup import Cgroup, NoCgroup
 from gzl.runners.processes import Process
 
 _DEAD_WITHIN = 5.0  # seconds; what waits for a broken disk or network file system does not even die of SIGKILL
+_PAUSE = 0.001  # seconds, for the kernel to end what was killed
+_FRESH = 64  # pids given last: how far a chain may get while it is looked for
 _ROUNDS = 100  # of moving what was forked while the others were moved
 
 
@@ -126,28 +128,36 @@ class Trees:
 
     def kill(self, directory: Path) -> set[int]:
         """SIGKILL, until none is left; gives the pids of those that cannot be killed."""
-        group, until, pause = self.group(directory), time.monotonic() + _DEAD_WITHIN, 0.0005
+        group, until = self.group(directory), time.monotonic() + _DEAD_WITHIN
         while True:
             if group is not None:
                 group.kill()
+            newest = processes.newest()
             alive = self.members()[directory]
             forbidden = self._signal(alive, signal.SIGKILL)
             left = {process.pid for process in alive} - forbidden
-            if not left and not (group is not None and group.populated()):
+            fresh = self._kill_fresh(directory, newest, until)
+            if not left and not fresh and not (group is not None and group.populated()):
                 return forbidden
             if time.monotonic() > until:
                 return left | forbidden
-            self._chase(directory, pause)
-            pause = min(pause * 2, 0.02)
+            self.strays()
+            time.sleep(_PAUSE)
 
     def strays(self) -> list[Process]:
-        """What lost its parent, came to this process, and is no supervising shell: dead ones, too."""
-        own = (processes.process(pid) for pid in proc.children() if pid not in self._roots)
-        return [process for process in own if process is not None and process.session != self._session]
-
-    def has_strays(self) -> bool:
-        """Whether there is a living one."""
-        return any(not stray.dead for stray in self.strays())
+        """The living that lost their parent, came to this process, and are no supervising shells. The dead are reaped:
+        nobody else will."""
+        living = []
+        for pid in proc.children():
+            process = processes.process(pid)
+            if process is None or pid in self._roots or process.session == self._session:
+                continue
+            if not process.dead:
+                living.append(process)
+            else:
+                with suppress(ChildProcessError):
+                    os.waitpid(pid, os.WNOHANG)
+        return living
 
     def is_stray(self, pid: int) -> bool:
         """Whether a child of this process is one: commands of the agent itself are in the agent's session."""
@@ -162,10 +172,6 @@ class Trees:
                 for pid in [stray.pid, *processes.descendants(stray.pid)]:
                     with suppress(ProcessLookupError, PermissionError):
                         os.kill(pid, signal.SIGKILL)
-                if stray.dead:
-                    with suppress(ChildProcessError):
-                        os.waitpid(stray.pid, os.WNOHANG)
-            time.sleep(0.0005)
 
     def _signal(self, members: Iterable[Process], number: int) -> set[int]:
         """Signal each process once, a group that is wholly the attempt's as one, which no fork escapes; gives the pids
@@ -184,16 +190,22 @@ class Trees:
                     forbidden.add(process.pid)
         return forbidden
 
-    def _chase(self, directory: Path, seconds: float) -> None:
-        """For some time, kill what comes to this process from the attempt as soon as it comes: a chain of processes
-        that each start the next one and end is there for less time than it takes to look at all processes."""
-        until = time.monotonic() + seconds
-        while time.monotonic() < until:
-            for stray in self.strays():
-                if not stray.dead and self._owner(stray, {}, {}) == directory:
-                    with suppress(ProcessLookupError, PermissionError):
-                        os.killpg(stray.group, signal.SIGKILL)
-            time.sleep(0.0001)
+    def _kill_fresh(self, directory: Path, seen: int, until: float) -> bool:
+        """Kill what began after the pid `seen` was given, until nothing of the attempt did; whether anything had.
+
+        A chain of processes that each start the next one and end is never there when all processes are looked at one
+        after the other: its next link is always ahead. But the pids that were given meanwhile are few.
+        """
+        found = False
+        while (newest := processes.newest()) != seen and time.monotonic() < until:
+            fresh = processes.between(max(min(seen, newest), newest - _FRESH), newest)
+            # The newest first, and each as soon as it is found: there is less than a millisecond to do it.
+            for process in fresh:
+                if not process.dead and self._owner(process, {}, {}) == directory:
+                    found = True
+                    self._signal([process], signal.SIGKILL)
+            seen = newest
+        return found
 
     def _near(self, directory: Path) -> set[int]:
         """The processes of the attempt that can be found from its shell and from this process, without all others."""
