@@ -9,8 +9,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from gzl.agent.conditions import Conditions, Go, Reuse, Unchanged
 from gzl.agent.desk import Chores, Desk
 from gzl.agent.lease import Lease
+from gzl.agent.limits import Limits, Moment, Watch, limits_of
 from gzl.agent.preparation import Preparation
 from gzl.agent.slots import Slots
 from gzl.agent.state import Begun, JobState
@@ -20,7 +22,7 @@ from gzl.kit.clock import Clock
 from gzl.kit.crash import point
 from gzl.kit.fs import append, read_or_none
 from gzl.model.pipeline import Stage
-from gzl.model.record import JobRecord
+from gzl.model.record import JobRecord, usage_data
 from gzl.model.request import Added, JobRequest
 from gzl.model.result import State
 from gzl.planning.plan import Plan
@@ -47,7 +49,8 @@ class Agent:
         request: JobRequest,
         runner: Runner,
         *,
-        environ: Mapping[str, str],
+        conditions: Conditions,
+        preparation: Preparation,
         clock: Clock,
         grace: float,
     ) -> None:
@@ -61,14 +64,18 @@ class Agent:
         self._token = lease.token
         self.desk = Desk(runner.wake)
         self._chores = Chores(runner.wake)
-        self._preparation = Preparation(repo, request, environ)
+        self._conditions = conditions
+        self._preparation = preparation
+        self._watch = Watch(Limits(request.timeout, request.idle), self._moment(), self.record.started)
         self._slots = Slots(repo, self.job, request.record.commit, request.slots)
         self._running: dict[str, Begun] = {}  # by attempt directory
         self._later: list[tuple[float, str]] = []  # stages to be tried again, by monotonic time
         self._lent: Counter[str] = Counter()
         self._sampled = time.monotonic()
         self._sizes: dict[str, int] = {}
+        self._overdue: dict[str, str] = {}  # attempt directory → the limit that it went over
         self._stopping: str | None = None
+        self._stopped_as = State.STOPPED
         self._leaving = False
 
     @property
@@ -153,6 +160,7 @@ class Agent:
         self.desk.serve()
         self._sample()
         self._heed_stop()
+        self._heed_limits()
         self._skip()
         self._start()
         return self._state.progress.over
@@ -164,6 +172,8 @@ class Agent:
         wake_at = [when for when, _ in self._later]
         if self._running:
             wake_at.append(self._sampled + SAMPLE)
+        if (deadline := self._watch.next_deadline()) is not None:
+            wake_at.append(deadline)
         self._runner.wait(max(0.0, min(wake_at) - time.monotonic()) if wake_at else None)
 
     def _sample(self) -> None:
@@ -185,6 +195,8 @@ class Agent:
             if self._runner.adopt(Path(directory)):
                 self._running[directory] = begun
                 self._slots.hold(begun.slot)
+                since = self.record.stages[begun.stage].attempts[-1].started
+                self._watch.begin(Path(directory), limits_of(self.stages[begun.stage]), self._moment(), since)
             else:
                 self._state.begun.pop(begun.stage)
                 self._state.progress.put_back(begun.stage)
@@ -196,11 +208,21 @@ class Agent:
         if asked is not None:
             self._stop(asked.decode(errors="replace").strip() or "stopped")
 
+    def _heed_limits(self) -> None:
+        for late in self._watch.overdue(self._moment()) if self._stopping is None else ():
+            if late.directory is None:
+                self._stopped_as = State.TIMED_OUT
+                self._stop(late.reason)
+            elif str(late.directory) in self._running:
+                self._overdue[str(late.directory)] = late.reason
+                self._runner.stop(late.directory, self._grace)
+
     def _stop(self, reason: str) -> None:
         """Stop all that runs; nothing else begins."""
         self._stopping = reason
         for directory in self._running:
             self._runner.stop(Path(directory), self._grace)
+            self._watch.end(Path(directory), self._moment())
         for stage in [*self._state.progress.unstarted(), *(stage for _, stage in self._later)]:
             self._state.skip(Skip(stage, reason))
         self._later.clear()
@@ -223,28 +245,44 @@ class Agent:
 
     def _begin(self, name: str) -> None:
         stage = self._state.stages[name]
-        if not stage.steps:
-            self._state.note("ended", name, state=State.PASSED)
-            self._settle(name, State.PASSED)
-            return
+        match self._conditions.decide(stage, self.record, self.plan) if stage.options or not stage.steps else Go():
+            case Unchanged() as unchanged:
+                self._state.note("skipped", name, reason=unchanged.reason, data=unchanged.data)
+                self._settle(name, State.SKIPPED, unchanged=True)
+            case Reuse(key=key) as reuse:
+                self._state.note("reused", name, key=key, reason=reuse.reason, data=reuse.data)
+                self._settle(name, State.PASSED)
+            case Go() if not stage.steps:
+                self._state.note("ended", name, state=State.PASSED)
+                self._settle(name, State.PASSED)
+            case Go(key, because):
+                self._launch(name, key, because)
+
+    def _launch(self, name: str, key: str, remark: str) -> None:
         begun = Begun(name, self._state.next_attempt(name), self._slots.take())
         workspace, problem = Path(self._directory(begun)), ""
         try:
             workspace = self._slots.prepare(begun.slot)
         except (GzlError, OSError) as error:
             problem = f"no workspace: {error}"
-        self._spawn(begun, workspace, problem)
+        self._spawn(begun, key, workspace, problem, remark)
 
-    def _spawn(self, begun: Begun, workspace: Path, problem: str) -> None:
+    def _spawn(self, begun: Begun, key: str, workspace: Path, problem: str, remark: str) -> None:
         stage, directory = self._state.stages[begun.stage], self._directory(begun)
         # Only now: a stage's time is its workload's, and an agent that dies on the way here has begun nothing.
-        self._state.start(begun, "")
+        self._state.start(begun, key)
         point("agent.started")
         self._running[directory] = begun
+        limits = limits_of(stage)
+        self._watch.begin(Path(directory), limits, self._moment())
+        if remark:
+            self._state.note("remark", begun.stage, begun.number, reason=remark)
         try:
             if not problem:
-                env = self._preparation.env(stage, Path(directory), workspace, self._state)
-                work = Work(Path(directory), workspace, attempt.shell(stage), attempt.script(stage), env)
+                env = self._preparation.env(stage, begun.number, Path(directory), workspace, self._state)
+                work = Work(
+                    Path(directory), workspace, attempt.shell(stage), attempt.script(stage), env, contained=bool(limits)
+                )
                 self._runner.start(work)
         except OSError as error:
             problem = f"could not be started: {error}"
@@ -255,9 +293,11 @@ class Agent:
     def _end(self, end: End) -> None:
         begun = self._running.pop(str(end.directory))
         self._slots.free(begun.slot)
+        self._watch.end(end.directory, self._moment())
         point("agent.ended")
         state, reason = self._judge(end)
-        self._state.note("ended", begun.stage, begun.number, state=state, exit=end.exit, reason=reason)
+        data = usage_data(end.usage) if end.usage is not None else None
+        self._state.note("ended", begun.stage, begun.number, state=state, exit=end.exit, reason=reason, data=data)
         if state is State.LOST and self._stopping is None and self._state.may_try_again(begun):
             self._state.begun.pop(begun.stage)
             self._later.append((time.monotonic() + BACKOFF * 2 ** (begun.number - 1), begun.stage))
@@ -267,11 +307,13 @@ class Agent:
 
     def _judge(self, end: End) -> tuple[State, str]:
         if self._stopping is not None:
-            return State.STOPPED, self._stopping
+            return self._stopped_as, self._stopping
+        if (limit := self._overdue.pop(str(end.directory), None)) is not None:
+            return State.TIMED_OUT, limit
         if end.exit is None or end.log_bytes is None:
             return State.LOST, end.reason
         try:
-            there = (end.directory / "log").stat().st_size
+            there = (end.directory / "log").lstat().st_size
         except FileNotFoundError:
             there = -1
         if there < end.log_bytes:
@@ -288,9 +330,12 @@ class Agent:
         self.desk.announce()
 
     def _finish(self) -> None:
-        state = State.STOPPED if self._stopping is not None else self._state.verdict()
+        state = self._stopped_as if self._stopping is not None else self._state.verdict()
         self._state.note("finished", state=state, reason=self._stopping or "")
         point("agent.finished")
+
+    def _moment(self) -> Moment:
+        return Moment(time.monotonic(), self._clock())
 
     def _directory(self, begun: Begun) -> str:
         return str(self._layout.attempt(begun.stage, begun.number))

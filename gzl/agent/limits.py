@@ -13,7 +13,6 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from gzl.gzlfile.values import seconds
 from gzl.model.pipeline import Stage
 
 CLOCKS_AGREE = 0.5  # seconds that both may differ over the time between two looks
@@ -61,8 +60,12 @@ class Overdue:
 
 def limits_of(stage: Stage) -> Limits:
     """What the stage's `timeout=` and `idle=` say."""
-    said = {name: seconds(stage.options[name]) for name in ("timeout", "idle") if name in stage.options}
-    return Limits(**said)
+    said = {name: stage.options[name] for name in ("timeout", "idle") if name in stage.options}
+    if not said:
+        return Limits()
+    from gzl.gzlfile.values import seconds  # 10 ms, with the language that it is a part of: only who needs it pays
+
+    return Limits(**{name: seconds(text) for name, text in said.items()})
 
 
 class Watch:

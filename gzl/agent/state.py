@@ -53,7 +53,7 @@ class JobState:
         for name in self._lost_but_to_be_tried_again():
             del self.states[name]
         self.unchanged = {name for name, result in self.record.stages.items() if result.unchanged}
-        self.progress = Progress(self.plan, self.states)
+        self.progress = Progress(self.plan, self.states, self.unchanged)
         self.begun = {begun.stage: begun for begun in _begun(entries)}
         self.progress.claim(self.begun)
 
@@ -107,7 +107,7 @@ class JobState:
         self.states[stage] = state
         if unchanged:
             self.unchanged.add(stage)
-        self.progress.end(stage, state)
+        self.progress.end(stage, state, unchanged=unchanged)
 
     def skip(self, skip: Skip) -> None:
         """A stage will not run."""
@@ -119,10 +119,11 @@ class JobState:
         self.note("added", stage, data=added_data(more))
         self.stages = with_added(self.stages, more)
         self.plan = plan(self.stages)
+        self.progress.grow(self.plan)
 
     def verdict(self) -> State:
         """What the job has come to, now that every stage has ended."""
-        return verdict(self.plan, self.states, self._request.record.targets)
+        return verdict(self.plan, self.states, self._request.record.targets, self.unchanged)
 
     def _lost_but_to_be_tried_again(self) -> list[str]:
         return [

@@ -6,16 +6,30 @@ Exit status: 0 the job is recorded (or somebody else runs it), 75 it was handed 
 import os
 import signal
 import sys
+from collections.abc import Mapping
+from functools import lru_cache, partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from gzl.agent import lease as leases
 from gzl.agent.agent import Agent, HandedOver
+from gzl.agent.conditions import Conditions
+from gzl.agent.preparation import Preparation
 from gzl.cli.boundary import guarded
 from gzl.git.repo import Repo
+from gzl.jobapi import shim
+from gzl.jobapi.listener import Listener
+from gzl.jobapi.tokens import Tokens
+from gzl.jobapi.tokens import key as tokens_key
 from gzl.kit import crash
 from gzl.kit.clock import system_clock
+from gzl.logs.masking import masker
 from gzl.records import unfinished
 from gzl.runners.base import runner
+
+if TYPE_CHECKING:
+    from gzl.agent.host import AgentHost
+    from gzl.objects.base import ObjectStore
 
 GRACE = 10.0  # seconds between SIGTERM and SIGKILL for what is stopped
 
@@ -30,17 +44,41 @@ def main() -> int:
         return 0
     request = unfinished.request(repo.layout, job)
     runs = runner(request.record.runner)()
-    agent = Agent(repo, lease, request, runs, environ=os.environ, clock=system_clock, grace=GRACE)
+    store = lru_cache(maxsize=8)(partial(_store, os.environ))
+    conditions = Conditions(repo, request, lambda digest: store(repo).has(digest) is not None)
+    tokens = Tokens(job, tokens_key(lease.layout.api_key))
+
+    def host() -> "AgentHost":
+        from gzl.agent.host import AgentHost, Means
+
+        means = Means(repo, tokens, store, masker(lease.layout), conditions, system_clock, shared=True)
+        return AgentHost(agent, agent.desk, means)
+
+    listener = Listener(
+        lease.layout, tokens, host, Path(os.environ.get("XDG_RUNTIME_DIR") or os.environ.get("TMPDIR") or "/tmp")
+    )
+    preparation = Preparation(request, os.environ, conditions=conditions, contact=listener, commands=shim.folder())
+    agent = Agent(
+        repo, lease, request, runs, conditions=conditions, preparation=preparation, clock=system_clock, grace=GRACE
+    )
     signal.signal(signal.SIGTERM, lambda *_: agent.leave())
     signal.signal(signal.SIGUSR1, lambda *_: None)  # only to wake it: `stop` is a file
     try:
         record = agent.run(meanwhile=_prepare_the_end)
     except HandedOver:
         return 75
+    finally:
+        listener.close()
     from gzl.agent.finish import finish
 
-    finish(repo, lease, record, agent.stages)
+    finish(repo, lease, record, agent.stages, os.environ)
     return 0
+
+
+def _store(environ: Mapping[str, str], repo: Repo) -> "ObjectStore":
+    from gzl.objects.opening import of
+
+    return of(repo, environ)
 
 
 def _prepare_the_end() -> None:
