@@ -10,6 +10,7 @@ COMMANDS = {
     "logs": ("gzl.cli.logs", "Print the logs of a job or of one of its stages."),
     "attach": ("gzl.cli.attach", "Watch a running job; Ctrl-C detaches."),
     "stop": ("gzl.cli.stop", "Stop a running job."),
+    "secret": ("gzl.cli.secret", "Keep the secrets that stages may have."),
     "check": ("gzl.cli.check", "Report every mistake of a Gzlfile."),
     "graph": ("gzl.cli.graph", "Show the graph of stages."),
     "sync": ("gzl.cli.sync", "Exchange results with a remote."),

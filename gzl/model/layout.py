@@ -73,6 +73,16 @@ class Layout:
         return self.root / "gc.lock"
 
     @property
+    def secrets(self) -> Path:
+        """A file for each secret, mode 0600, in a folder that is its owner's alone."""
+        return self.root / "secrets"
+
+    @property
+    def caches(self) -> Path:
+        """What stages' `cache=` options name: where the objects are, a folder for each option."""
+        return self.root / "caches"
+
+    @property
     def work(self) -> Path:
         """Workspaces, a folder for each parallel slot."""
         return self.root / "work"
