@@ -16,17 +16,18 @@ from gzl.agent.limits import Limits, Moment, Watch, limits_of
 from gzl.agent.preparation import Preparation
 from gzl.agent.slots import Slots
 from gzl.agent.state import Begun, JobState
+from gzl.agent.vault import Unfit
 from gzl.errors import GzlError
 from gzl.git.repo import Repo
 from gzl.kit.clock import Clock
 from gzl.kit.crash import point
-from gzl.kit.fs import append, read_or_none
+from gzl.kit.fs import NotPlain, append, read_or_none, regular_size
 from gzl.model.pipeline import Stage
 from gzl.model.record import JobRecord, usage_data
 from gzl.model.request import Added, JobRequest
 from gzl.model.result import State
 from gzl.planning.plan import Plan
-from gzl.planning.progress import Skip
+from gzl.planning.progress import NOTHING_CHANGED, Skip
 from gzl.records import unfinished
 from gzl.runners import attempt
 from gzl.runners.base import End, Runner, Work
@@ -94,6 +95,7 @@ class Agent:
         """
         if not self.record.state.final:
             self._state.note("taken", token=self._token, host=os.uname().nodename, pid=os.getpid())
+            self._preparation.expect(self.stages.values())
             self._adopt()
             helper = threading.Thread(target=meanwhile, daemon=True)
             begun = time.monotonic()
@@ -133,6 +135,7 @@ class Agent:
         self.desk.announce()
 
     def grow(self, added: Added, stage: str) -> None:
+        self._preparation.expect(added.stages)
         self._state.grow(added, stage)
 
     def heartbeat(self, stage: str) -> None:
@@ -182,8 +185,8 @@ class Agent:
             return
         self._sampled = time.monotonic()
         for name in self._running:
-            with suppress(FileNotFoundError):
-                size = (Path(name) / "log").stat().st_size
+            with suppress(FileNotFoundError, NotPlain):  # its end will say so
+                size = regular_size(Path(name) / "log")
                 if size != self._sizes.get(name, 0):
                     self._sizes[name] = size
                     append(Path(name) / "log.t", f"{size} {int(self._clock() * 1000)}\n".encode())
@@ -277,25 +280,31 @@ class Agent:
         self._watch.begin(Path(directory), limits, self._moment())
         if remark:
             self._state.note("remark", begun.stage, begun.number, reason=remark)
+        end = End(Path(directory), None, None, problem)
         try:
             if not problem:
                 env = self._preparation.env(stage, begun.number, Path(directory), workspace, self._state)
-                work = Work(
-                    Path(directory), workspace, attempt.shell(stage), attempt.script(stage), env, contained=bool(limits)
-                )
-                self._runner.start(work)
+                parts = attempt.shell(stage), attempt.script(stage)
+                self._runner.start(Work(Path(directory), workspace, *parts, env, contained=bool(limits)))
+        except Unfit as error:
+            self._conclude(end, State.FAILED, str(error))
         except OSError as error:
-            problem = f"could not be started: {error}"
-        if problem:
-            self._end(End(Path(directory), None, None, problem))
+            self._conclude(end, State.LOST, f"could not be started: {error}")
+        else:
+            if problem:
+                self._conclude(end, State.LOST, problem)
         point("agent.spawned")
 
     def _end(self, end: End) -> None:
+        point("agent.ended")
+        self._conclude(end, *self._judge(end))
+        point("agent.noted")
+
+    def _conclude(self, end: End, state: State, reason: str) -> None:
+        """An attempt has ended; whether another one follows."""
         begun = self._running.pop(str(end.directory))
         self._slots.free(begun.slot)
         self._watch.end(end.directory, self._moment())
-        point("agent.ended")
-        state, reason = self._judge(end)
         data = usage_data(end.usage) if end.usage is not None else None
         self._state.note("ended", begun.stage, begun.number, state=state, exit=end.exit, reason=reason, data=data)
         if state is State.LOST and self._stopping is None and self._state.may_try_again(begun):
@@ -303,7 +312,6 @@ class Agent:
             self._later.append((time.monotonic() + BACKOFF * 2 ** (begun.number - 1), begun.stage))
         else:
             self._settle(begun.stage, state)
-        point("agent.noted")
 
     def _judge(self, end: End) -> tuple[State, str]:
         if self._stopping is not None:
@@ -313,9 +321,11 @@ class Agent:
         if end.exit is None or end.log_bytes is None:
             return State.LOST, end.reason
         try:
-            there = (end.directory / "log").lstat().st_size
+            there = regular_size(end.directory / "log")
         except FileNotFoundError:
             there = -1
+        except NotPlain as error:
+            return State.FAILED, str(error)
         if there < end.log_bytes:
             # Somebody removed or truncated it (`>/dev/stderr` opens the log anew): green would be a guess.
             missing = f"its log has {max(there, 0)} bytes of {end.log_bytes}"
@@ -331,7 +341,9 @@ class Agent:
 
     def _finish(self) -> None:
         state = self._stopped_as if self._stopping is not None else self._state.verdict()
-        self._state.note("finished", state=state, reason=self._stopping or "")
+        self._state.note(
+            "finished", state=state, reason=self._stopping or (NOTHING_CHANGED if state is State.SKIPPED else "")
+        )
         point("agent.finished")
 
     def _moment(self) -> Moment:

@@ -4,6 +4,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from gzl.agent.lease import Lease
@@ -14,7 +15,7 @@ from gzl.kit.fs import NotPlain
 from gzl.logs import gather
 from gzl.logs.masking import Moved, masker
 from gzl.logs.store import Objects
-from gzl.model import refs
+from gzl.model import comment, refs
 from gzl.model.pipeline import Stage
 from gzl.model.record import Attempt, JobRecord, StageResult, StepResult, without_agent
 from gzl.notes import branches, store
@@ -37,12 +38,20 @@ def finish(
     full = {name: gathered.stage(result, stages[name]) for name, result in record.stages.items()}
     done = without_agent(replace(record, stages=full))
     moved = branches.updates(repo, done, done.ref)
+    comments = [
+        comment.from_data(entry.data or {}) for entry in unfinished.journal(repo.layout, done.id)
+        if entry.what == "comment"
+    ]  # fmt: skip
     updates = [*moved, RefUpdate(refs.live(done.id), None, ANY)]
+    record_it = partial(
+        store.record, repo, done.writer, done,
+        logs=gathered.blobs, comments=comments, refs=updates, still_mine=lease.held,
+    )  # fmt: skip
     try:
-        store.record(repo, done.writer, done, logs=gathered.blobs, refs=updates, still_mine=lease.held)
+        record_it()
     except RefInTheWay:
         branches.make_room(repo, moved)
-        store.record(repo, done.writer, done, logs=gathered.blobs, refs=updates, still_mine=lease.held)
+        record_it()
     point("agent.recorded")
     unfinished.remove(repo.layout, done.id)
 

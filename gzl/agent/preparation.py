@@ -1,12 +1,13 @@
 """What an attempt is given: its environment, and before that whatever its stage has asked for."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Protocol
 
 from gzl.agent.conditions import Conditions
 from gzl.agent.environment import inputs, job_env, stage_env
 from gzl.agent.state import JobState
+from gzl.agent.vault import Vault
 from gzl.model.pipeline import Stage
 from gzl.model.request import JobRequest
 
@@ -29,6 +30,7 @@ class Preparation:
         *,
         conditions: Conditions,
         contact: Contact,
+        vault: Vault,
         commands: Path,
     ) -> None:
         """`commands` is the folder with the `gzl` of stages."""
@@ -36,12 +38,17 @@ class Preparation:
         self._common["PATH"] = f"{commands}:{self._common.get('PATH', DEFAULT_PATH)}"
         self._conditions = conditions
         self._contact = contact
+        self._vault = vault
+
+    def expect(self, stages: Iterable[Stage]) -> None:
+        """These stages are going to be prepared."""
+        self._vault.load(stages)
 
     def env(self, stage: Stage, number: int, directory: Path, workspace: Path, state: JobState) -> dict[str, str]:
-        """The environment of an attempt."""
+        """The environment of an attempt. Raises Unfit."""
         last = self._conditions.last(stage.name)
         env = stage_env(self._common, stage, attempt=directory, workspace=workspace, last=last)
         env |= self._contact.environ(stage.name, number, shared=True)
         if state.outputs:
             env |= inputs(stage.name, state.plan, state.record)
-        return env
+        return {**env, **self._vault.given(stage)}

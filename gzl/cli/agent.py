@@ -15,6 +15,7 @@ from gzl.agent import lease as leases
 from gzl.agent.agent import Agent, HandedOver
 from gzl.agent.conditions import Conditions
 from gzl.agent.preparation import Preparation
+from gzl.agent.vault import Vault
 from gzl.cli.boundary import guarded
 from gzl.git.repo import Repo
 from gzl.jobapi import shim
@@ -23,7 +24,6 @@ from gzl.jobapi.tokens import Tokens
 from gzl.jobapi.tokens import key as tokens_key
 from gzl.kit import crash
 from gzl.kit.clock import system_clock
-from gzl.logs.masking import masker
 from gzl.records import unfinished
 from gzl.runners.base import runner
 
@@ -46,18 +46,21 @@ def main() -> int:
     runs = runner(request.record.runner)()
     store = lru_cache(maxsize=8)(partial(_store, os.environ))
     conditions = Conditions(repo, request, lambda digest: store(repo).has(digest) is not None)
+    vault = Vault(repo.layout, lease.layout, request.record)
     tokens = Tokens(job, tokens_key(lease.layout.api_key))
 
     def host() -> "AgentHost":
         from gzl.agent.host import AgentHost, Means
 
-        means = Means(repo, tokens, store, masker(lease.layout), conditions, system_clock, shared=True)
+        means = Means(repo, tokens, store, vault.masker, conditions, system_clock, shared=True)
         return AgentHost(agent, agent.desk, means)
 
     listener = Listener(
         lease.layout, tokens, host, Path(os.environ.get("XDG_RUNTIME_DIR") or os.environ.get("TMPDIR") or "/tmp")
     )
-    preparation = Preparation(request, os.environ, conditions=conditions, contact=listener, commands=shim.folder())
+    preparation = Preparation(
+        request, os.environ, conditions=conditions, contact=listener, vault=vault, commands=shim.folder()
+    )
     agent = Agent(
         repo, lease, request, runs, conditions=conditions, preparation=preparation, clock=system_clock, grace=GRACE
     )
