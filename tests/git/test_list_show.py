@@ -14,10 +14,21 @@ from store_world import T0, commit, git, isolate, job, repository
 from gzl.cli.context import App
 from gzl.cli.find import find, id_width, job_and_stage
 from gzl.cli.group import gzl
-from gzl.cli.render import Paper, ago, job_line, job_page, seconds
+from gzl.cli.render import Paper, advance_told, ago, human_size, job_line, job_page, seconds
 from gzl.errors import UserError
 from gzl.git.repo import Repo
-from gzl.model.record import Agent, Attempt, JobRecord, StageResult, StepResult, to_data
+from gzl.kit.text import escaped
+from gzl.model.record import (
+    Advance,
+    Agent,
+    Artifact,
+    Attempt,
+    JobRecord,
+    StageResult,
+    StepResult,
+    Totals,
+    to_data,
+)
 from gzl.model.request import JobRequest
 from gzl.model.result import State
 from gzl.notes import store
@@ -189,6 +200,45 @@ def test_a_failing_step_is_shown_where_it_is_written(repo: Repo) -> None:
         "    | fi",
         "– skipped    after  test failed",
     ]
+
+
+def test_what_stages_told_is_shown_below_them() -> None:
+    running = Attempt(1, State.RUNNING, T0, advance=Advance(42, 100, "compiling"))
+    stages = {
+        "build": StageResult(
+            "build", State.PASSED, T0, T0 + 3, 0, outputs={"url": "https://x", "a": EVIL},
+            artifacts=(Artifact("prog", "file", "ab" * 32, 1_234_567), Artifact("dist", "tree", "cd" * 32, 512)),
+        ),
+        "test": StageResult("test", State.RUNNING, T0, None, attempts=(running,), tests=Totals(200, 2, 1)),
+        "lint": StageResult("lint", State.PASSED, reused_from="7" * 26, skipped_because="same inputs"),
+        "many": StageResult("many", State.PASSED, T0, T0 + 1, outputs={f"k{n}": "v" for n in range(25)}),
+    }  # fmt: skip
+    made = replace(job(1, "me"), state=State.RUNNING, finished=None, stages=stages)
+    page = job_page(made, PLAIN, subject="s").splitlines()
+    at = page.index("✓ passed     build     3.0s")
+    assert page[at + 1 : at + 6] == [
+        "    outputs    url=https://x",
+        f"               a={escaped(EVIL)}",
+        "    artifacts  prog  1.2 MiB  abababababab",
+        "               dist/  512 B  cdcdcdcdcdcd",
+        "● running    test     1h00m  203 tests, 2 failed, 1 skipped  42/100 compiling",
+    ]
+    assert f"✓ passed     lint   reused from {'7' * 26}" in page
+    assert page[-1] == "               and 5 more; --json lists them all"
+    assert "running: test 42/100 compiling" in job_line(made, PLAIN, id_width=8, own="me")
+
+
+@pytest.mark.parametrize(
+    ("size", "text"), [(0, "0 B"), (1023, "1023 B"), (1024, "1.0 KiB"), (1 << 30, "1.0 GiB"), (1 << 52, "4096.0 TiB")]
+)
+def test_sizes(size: int, text: str) -> None:
+    assert human_size(size) == text
+
+
+def test_how_far_a_stage_is_is_data() -> None:
+    assert advance_told(None) == ""
+    assert advance_told(Advance(3)) == "3"
+    assert advance_told(Advance(3, 4, EVIL)).isprintable()
 
 
 EVIL = "x\x1b]0;pwned\x07\r\n\u202e\u2028\udcff"
