@@ -1,5 +1,6 @@
 """The end of a job: its logs and steps gathered, one record, one atomic transaction, and the folder removed."""
 
+import signal
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
@@ -12,12 +13,15 @@ from gzl.git.refs import ANY, RefInTheWay, RefUpdate
 from gzl.git.repo import Repo
 from gzl.kit.crash import point
 from gzl.kit.fs import NotPlain
+from gzl.kit.proc import marked, signal_all
 from gzl.logs import gather
 from gzl.logs.masking import Moved, masker
 from gzl.logs.store import Objects
 from gzl.model import comment, refs
+from gzl.model.journal import replay
 from gzl.model.pipeline import Stage
 from gzl.model.record import Attempt, JobRecord, StageResult, StepResult, without_agent
+from gzl.model.result import State
 from gzl.notes import branches, store
 from gzl.objects import opening
 from gzl.records import unfinished
@@ -54,6 +58,23 @@ def finish(
         record_it()
     point("agent.recorded")
     unfinished.remove(repo.layout, done.id)
+
+
+def give_up(repo: Repo, lease: Lease, request: JobRecord, now: float) -> None:
+    """End a job whose agents fail again and again: what still runs is killed, the job is recorded as lost without its
+    logs, and its folder is kept among what could not be handled."""
+    job = replay(request, unfinished.journal(repo.layout, request.id))
+    for name, stage in job.stages.items():
+        for attempt in stage.attempts if not stage.state.final else ():
+            signal_all(marked(f"GZL_ATTEMPT={lease.layout.attempt(name, attempt.number)}"), signal.SIGKILL)
+    stages = {
+        name: stage if stage.state.final else replace(stage, state=State.LOST) for name, stage in job.stages.items()
+    }
+    kept = unfinished.aside(repo.layout, job.id)
+    reason = f"its agents failed again and again; {repo.layout.manager_log} says why, {kept} has what they left"
+    done = without_agent(replace(job, stages=stages, state=State.LOST, finished=now, reason=reason))
+    store.record(repo, done.writer, done, refs=[RefUpdate(refs.live(done.id), None, ANY)], still_mine=lease.held)
+    unfinished.set_aside(repo.layout, done.id)
 
 
 class _Gatherer:

@@ -24,6 +24,7 @@ from gzl.jobapi.tokens import Tokens
 from gzl.jobapi.tokens import key as tokens_key
 from gzl.kit import crash
 from gzl.kit.clock import system_clock
+from gzl.kit.fs import append
 from gzl.records import unfinished
 from gzl.runners.base import runner
 
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from gzl.objects.base import ObjectStore
 
 GRACE = 10.0  # seconds between SIGTERM and SIGKILL for what is stopped
+MAX_TRIES = 20  # agents of a job that may die or fail in a row; then it is the job (or gzl), and not bad luck
 
 
 def main() -> int:
@@ -43,6 +45,12 @@ def main() -> int:
     if lease is None:
         return 0
     request = unfinished.request(repo.layout, job)
+    append(lease.layout.tries, b".")
+    if lease.layout.tries.stat().st_size > MAX_TRIES:
+        from gzl.agent.finish import give_up
+
+        give_up(repo, lease, request.record, system_clock())
+        return 0
     runs = runner(request.record.runner)()
     store = lru_cache(maxsize=8)(partial(_store, os.environ))
     conditions = Conditions(repo, request, lambda digest: store(repo).has(digest) is not None)
@@ -69,6 +77,7 @@ def main() -> int:
     try:
         record = agent.run(meanwhile=_prepare_the_end)
     except HandedOver:
+        lease.layout.tries.unlink()
         return 75
     finally:
         listener.close()

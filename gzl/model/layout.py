@@ -118,6 +118,11 @@ class JobLayout:
         return self.root / "lease"
 
     @property
+    def tries(self) -> Path:
+        """A byte for each agent that has begun and neither ended the job nor handed it over."""
+        return self.root / "tries"
+
+    @property
     def stop(self) -> Path:
         """Exists once somebody asked for the job to be stopped; its text says who."""
         return self.root / "stop"

@@ -5,6 +5,7 @@ import os
 import shutil
 from collections.abc import Iterator
 from contextlib import suppress
+from pathlib import Path
 
 from gzl.errors import UserError
 from gzl.kit.fs import read_or_none
@@ -41,9 +42,14 @@ def remove(layout: Layout, job: str) -> None:
 
 def set_aside(layout: Layout, job: str) -> None:
     """Keep with the events that could not be handled what is no job, so that nobody tries it again."""
-    folder = layout.spool / "bad"
-    folder.mkdir(exist_ok=True)
-    layout.job(job).root.rename(folder / f"job-{job}")
+    target = aside(layout, job)
+    target.parent.mkdir(exist_ok=True)
+    layout.job(job).root.rename(target)
+
+
+def aside(layout: Layout, job: str) -> Path:
+    """Where `set_aside` puts the job's folder."""
+    return layout.spool / "bad" / f"job-{job}"
 
 
 def sweep(layout: Layout) -> None:

@@ -1,7 +1,10 @@
 """The repo manager as an operator meets it: garbage in its folders, many branches, no repository any more, cron."""
 
+import os
 import shutil
+import signal
 import subprocess
+import sys
 import time
 
 import pytest
@@ -128,3 +131,21 @@ def _wait_for(server: Place, pattern: str, count: int) -> None:
 def _switches(pid: int | None) -> int:
     with open(f"/proc/{pid}/status") as file:
         return sum(int(line.split()[1]) for line in file if line.startswith(("voluntary", "nonvoluntary")))
+
+
+def test_a_job_whose_agents_fail_again_and_again_is_given_up(world: World) -> None:
+    repo = world.repository()
+    repo.gzlfile("on push: slow\nslow:\n    sleep 3219\n")
+    repo.commit("first")
+    repo.gzl("init")
+    job = repo.gzl("run", "--detach").stdout.strip()
+    while not (pid := (repo.show(job)["agent"] or {}).get("pid")):
+        time.sleep(0.02)
+    os.kill(pid, signal.SIGKILL)
+    repo.layout.job(job).tries.write_bytes(b"." * 20)
+    repo.sh(sys.executable, "-m", "gzl.cli.agent", str(repo.path / ".git"), job)
+    record = repo.show(job)
+    assert (record["state"], record["stages"]["slow"]["state"]) == ("lost", "lost")
+    assert "failed again and again" in record["reason"]
+    assert subprocess.run(["pgrep", "-f", "sleep 3219"], check=False).returncode == 1
+    assert (repo.layout.spool / "bad" / f"job-{job}" / "journal").exists(), "nothing of it is thrown away"
