@@ -37,7 +37,7 @@ def command(app: App, job: str, event: str | None) -> int:
         job_id = told.split()[0]
     else:
         job_id = _found(app, job)
-    follower = Follower.of(repo, job_id)
+    follower = Follower.of(repo, job_id, app.environ)
     if follower is None:
         record = read_job(repo, job_id)
         if record is None:
@@ -45,7 +45,7 @@ def command(app: App, job: str, event: str | None) -> int:
         if event is None:
             _show(record, Paper.of(app))
             return exit_status(record)
-        follower = Follower.replay(repo, record)
+        follower = Follower.replay(repo, record, app.environ)
     try:
         return watch(app, follower)
     except KeyboardInterrupt:

@@ -3,32 +3,38 @@
 Nothing here is asked of the agent: the files are read, ten to thirty times a second, because a person looks on.
 """
 
-import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 
-from gzl.errors import UserError
+from gzl.errors import GzlError, UserError
 from gzl.git.repo import Repo
-from gzl.kit.fs import is_locked, read_or_none
+from gzl.kit.fs import NotPlain, is_locked
+from gzl.kit.mask import Masker
+from gzl.logs import live, times
 from gzl.logs import store as log_store
+from gzl.logs.live import LiveLog
+from gzl.logs.masking import masker
 from gzl.model.journal import Entry, entries, replay
-from gzl.model.record import JobRecord, StageResult
+from gzl.model.record import Attempt, JobRecord, StageResult
 from gzl.model.request import JobRequest
 from gzl.model.result import State
 from gzl.notes.ledger import read_job
+from gzl.objects import opening
+from gzl.objects.base import ObjectStore
 from gzl.records import unfinished
+from gzl.runners.attempt import read_steps
 
 _AGENT_DUE = 1.0  # seconds without an agent after which somebody should start one
 
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """Bytes that an attempt wrote."""
+    """Bytes that an attempt wrote, masked, and when they were there, where that was asked for and noted."""
 
     stage: str
     data: bytes
+    time: float | None = None
 
 
 @dataclass
@@ -39,26 +45,31 @@ class Follower:
     job: str
     request: JobRequest
     record: JobRecord
+    environ: Mapping[str, str]
+    """Has the credentials of the object store."""
+    timed: bool = False
+    """Whether output has times."""
     _offset: int = 0
-    _logs: dict[tuple[str, int], tuple[int, int]] = field(default_factory=dict)  # attempt → (fd or -1, bytes told)
+    _logs: dict[tuple[str, int], LiveLog] = field(default_factory=dict)
+    _told: dict[tuple[str, int], int] = field(default_factory=dict)  # masked bytes, of attempts that ended
     _open: set[tuple[str, int]] = field(default_factory=set)
     _unattended_since: float | None = None
     over: bool = False
 
     @classmethod
-    def of(cls, repo: Repo, job: str) -> "Follower | None":
+    def of(cls, repo: Repo, job: str, environ: Mapping[str, str], *, timed: bool = False) -> "Follower | None":
         """None for a job that is recorded already."""
         try:
             request = unfinished.request(repo.layout, job)
         except UserError:
             return None
-        return cls(repo, job, request, request.record)
+        return cls(repo, job, request, request.record, environ, timed)
 
     @classmethod
-    def replay(cls, repo: Repo, record: JobRecord) -> "Follower":
+    def replay(cls, repo: Repo, record: JobRecord, environ: Mapping[str, str]) -> "Follower":
         """For a job that was over before anybody could look: tells all of it in one poll."""
         before = replace(record, state=State.WAITING, stages={name: StageResult(name) for name in record.stages})
-        return cls(repo, record.id, JobRequest(before, {}), before)
+        return cls(repo, record.id, JobRequest(before, {}), before, environ)
 
     def poll(self) -> Iterator[Entry | Output]:
         """What happened since the last poll, in order as far as it can be told. At the end `record` is the job's record
@@ -70,7 +81,7 @@ class Follower:
             yield from self._tails()
             self.record = replay(self.record, [entry])
             if entry.what == "ended":
-                self._close((entry.stage, entry.attempt))
+                yield from self._close((entry.stage, entry.attempt))
             yield entry
         yield from self._tails()
         if gone:
@@ -82,9 +93,13 @@ class Follower:
         if not attempts:
             return None
         directory = self.repo.layout.job(self.job).attempt(stage, attempts[-1].number)
-        lines = (read_or_none(directory / "steps") or b"").split(b"\n")
-        steps = self.request.stages[stage].steps
-        number = int(lines[-2].split()[0]) if len(lines) > 1 else 0
+        try:
+            begun = read_steps(directory)
+        except NotPlain:  # its end will say so
+            return None
+        asked = self.request.stages.get(stage)  # none for a stage that was added while the job ran
+        steps = asked.steps if asked is not None else ()
+        number = begun[-1][0] if begun else 0
         return (number, steps[number - 1].text) if 0 < number <= len(steps) else None
 
     def unattended(self) -> bool:
@@ -99,6 +114,16 @@ class Follower:
             return False
         self._unattended_since = None
         return True
+
+    def tail(self, stage: str, attempt: int, lines: int) -> list[bytes]:
+        """The last lines that an attempt of the unfinished job wrote."""
+        try:
+            return live.tail(self.repo.layout.job(self.job).attempt(stage, attempt), lines, self._masker())
+        except NotPlain as error:
+            return [str(error).encode(errors="replace")]
+
+    def _masker(self) -> Masker:
+        return masker(self.repo.layout.job(self.job))
 
     def _news(self) -> Iterator[Entry]:
         path = self.repo.layout.job(self.job).journal
@@ -117,56 +142,59 @@ class Follower:
             yield from self._tail(key)
 
     def _tail(self, key: tuple[str, int]) -> Iterator[Output]:
-        fd, told = self._logs.get(key, (-1, 0))
-        if fd < 0:
-            path = self.repo.layout.job(self.job).attempt(*key) / "log"
+        if key not in self._logs:
             try:
-                fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+                directory = self.repo.layout.job(self.job).attempt(*key)
+                self._logs[key] = LiveLog(directory, self._masker(), timed=self.timed)
             except FileNotFoundError:
                 return
-        while data := os.pread(fd, 65536, told):
-            told += len(data)
-            yield Output(key[0], data)
-        self._logs[key] = (fd, told)
+            except NotPlain as error:
+                self._open.discard(key)
+                yield Output(key[0], f"gzl: {error}\n".encode(errors="replace"))
+                return
+        for piece in self._logs[key].news():
+            yield Output(key[0], piece.data, piece.time)
 
-    def _close(self, key: tuple[str, int]) -> None:
+    def _close(self, key: tuple[str, int]) -> Iterator[Output]:
         self._open.discard(key)
-        fd, told = self._logs.get(key, (-1, 0))
-        if fd >= 0:
-            os.close(fd)
-            self._logs[key] = (-1, told)
+        log = self._logs.pop(key, None)
+        if log is not None:
+            for piece in log.finish():
+                yield Output(key[0], piece.data, piece.time)
+            self._told[key] = log.told
+            log.close()
 
     def _rest(self) -> Iterator[Entry | Output]:
         """The job was recorded: what was not seen while it ran is in its record and in the log store."""
         record = read_job(self.repo, self.job)
         if record is None:
             raise UserError(f"{self.job}: its folder is gone and no ledger has it; `gzl fsck` says what is wrong")
+        for key in list(self._open):
+            yield from self._close(key)
         before, self.record = self.record, record
         for stage in record.stages.values():
             for attempt in stage.attempts:
-                told = self._logs.get((stage.name, attempt.number), (-1, 0))[1]
-                if attempt.log is not None and attempt.log.bytes > told:
-                    with log_store.open_log(self.repo, record, stage.name, attempt.number) as file:
-                        file.seek(told)
-                        while data := file.read(65536):
-                            yield Output(stage.name, data)
-            if not before.stages[stage.name].state.final:
+                yield from self._untold(record, stage.name, attempt)
+            known = before.stages.get(stage.name)
+            if known is None or not known.state.final:
                 yield Entry(
                     stage.finished or 0.0, "skipped" if stage.state is State.SKIPPED else "ended", stage.name,
                     attempt=stage.attempts[-1].number if stage.attempts else 0, state=stage.state, exit=stage.exit,
                     reason=stage.skipped_because or (stage.attempts[-1].reason if stage.attempts else ""),
                 )  # fmt: skip
-        for key in list(self._open):
-            self._close(key)
         self.over = True
 
+    def _untold(self, record: JobRecord, stage: str, attempt: Attempt) -> Iterator[Output]:
+        told = self._told.get((stage, attempt.number), 0)
+        if attempt.log is None or attempt.log.bytes <= told:
+            return
+        try:
+            when = times.read(self.repo, record, stage, attempt) if self.timed else times.Times([], [])
+            with log_store.open_log(self.repo, record, stage, attempt.number, self._objects, offset=told) as file:
+                for piece in times.timed(file, when, told):
+                    yield Output(stage, piece.data, piece.time)
+        except GzlError as error:  # that a log cannot be shown changes nothing about the job
+            yield Output(stage, f"gzl: {error}\n".encode(errors="replace"))
 
-def tail_of(path: Path, lines: int) -> list[bytes]:
-    """The last lines of a file, of its last 64 KiB at most."""
-    try:
-        with path.open("rb") as file:
-            size = file.seek(0, os.SEEK_END)
-            file.seek(max(0, size - 65536))
-            return file.read().splitlines()[-lines:]
-    except FileNotFoundError:
-        return []
+    def _objects(self) -> ObjectStore:
+        return opening.of(self.repo, self.environ)

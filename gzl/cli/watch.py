@@ -2,13 +2,13 @@
 
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import click
 
 from gzl.cli.boundary import NOT_PASSED, PASSED
 from gzl.cli.context import App
-from gzl.cli.follow import Follower, Output, tail_of
+from gzl.cli.follow import Follower, Output
 from gzl.cli.render import Paper, advance_told, seconds, short_ref, stage_line, summary
 from gzl.git.repo import Repo
 from gzl.kit.text import escaped
@@ -24,14 +24,22 @@ _TAIL = 30  # lines of a failed stage's log
 _LONGEST = 1 << 16  # bytes of a line that are kept waiting for its end
 
 
-def watch(app: App, follower: Follower) -> int:
-    """Show the job until it is recorded; its verdict's exit status. KeyboardInterrupt passes through."""
+def watch(
+    app: App,
+    follower: Follower,
+    *,
+    until: Callable[[JobRecord], bool] = lambda _: False,
+    attend: Callable[[App, Follower], None] | None = None,
+) -> int:
+    """Show the job until it is recorded, or `until` says so; its verdict's exit status. KeyboardInterrupt passes
+    through. `attend` sees to it that a job without an agent gets one.
+    """
     paper = Paper.of(app)
     live = sys.stdout.isatty() and app.environ.get("TERM") != "dumb"
     view: _Live | _Plain = _Live(app, paper) if live else _Plain(paper)
     with view:
         view.begin(follower)
-        while not follower.over:
+        while not (follower.over or until(follower.record)):
             busy = False
             for news in follower.poll():
                 busy = True
@@ -40,7 +48,7 @@ def watch(app: App, follower: Follower) -> int:
                 else:
                     view.entry(news, follower)
             if follower.unattended():
-                _attend(app, follower)
+                (attend or find_agent)(app, follower)
             view.frame(follower)
             if not busy and not follower.over:
                 time.sleep(_POLL)
@@ -53,7 +61,7 @@ def exit_status(record: JobRecord) -> int:
     return PASSED if record.state in (State.PASSED, State.SKIPPED) else NOT_PASSED
 
 
-def _attend(app: App, follower: Follower) -> None:
+def find_agent(app: App, follower: Follower) -> None:
     """The job has no agent: it waits for a manager, or its agent was killed."""
     repo: Repo = app.repo
     if follower.record.event == EventKind.MANUAL:
@@ -182,8 +190,7 @@ class _Live:
         yield click.style(f"  {done} done, {len(running)} running, {waiting} waiting", fg="bright_black")
 
     def _print_tail(self, follower: Follower, entry: Entry) -> None:
-        directory = follower.repo.layout.job(follower.job).attempt(entry.stage, entry.attempt)
-        for line in tail_of(directory / "log", _TAIL):
+        for line in follower.tail(entry.stage, entry.attempt, _TAIL):
             self._print(f"  {click.style('│', fg='red')} {escaped(line.decode(errors='replace'))}")
 
     def _print(self, line: str) -> None:

@@ -76,12 +76,17 @@ def _replaced(path: Path) -> NotPlain:
     )
 
 
-def append(path: Path, data: bytes, mode: int = 0o644) -> None:
-    """Append `data` with one write(2), so that lines of several writers do not mix.
+def regular_size(path: Path) -> int:
+    """How long a file is that `open_regular` would open. Raises as it does."""
+    found = path.lstat()
+    if not stat.S_ISREG(found.st_mode):
+        raise _replaced(path)
+    return found.st_size
 
-    UserError if somebody put something else in the file's place: a FIFO would hang this process, a symbolic link lead
-    it anywhere.
-    """
+
+def append(path: Path, data: bytes, mode: int = 0o644) -> None:
+    """Append `data` with one write(2), so that lines of several writers do not mix. Raises NotPlain, because the folder
+    may be a workload's: a link must not lead the data elsewhere, a FIFO not stop who writes."""
     flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
     try:
         fd = os.open(path, flags, mode)

@@ -7,8 +7,10 @@ import bisect
 import itertools
 import re
 import zlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 from gzl.git.repo import Repo
 from gzl.kit.fs import read_regular
@@ -20,6 +22,7 @@ from gzl.model.record import Attempt, JobRecord
 from gzl.model.refs import job_path
 
 _LIMIT = 64 << 20  # bytes of `log.t`: a month of four a second is 50 MB
+_CHUNK = 1 << 16
 _LINE = re.compile(rb"(\d{1,18}) (\d{1,16})")
 
 
@@ -40,6 +43,24 @@ class Times:
         """The offset of the first byte that was not there before `when`."""
         place = bisect.bisect_left(self.seconds, when)
         return self.lengths[place - 1] if place else 0
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """Bytes of a log, and when all of them were there; None: not noted."""
+
+    data: bytes
+    time: float | None
+
+
+def timed(file: BinaryIO, times: Times, offset: int) -> Iterator[Piece]:
+    """What `file` gives of a log from this byte on, in pieces with their times."""
+    for length, when in zip(times.lengths, times.seconds, strict=True):
+        while offset < length and (data := file.read(min(_CHUNK, length - offset))):
+            offset += len(data)
+            yield Piece(data, when)
+    while data := file.read(_CHUNK):
+        yield Piece(data, None)
 
 
 def times_name(stage: str, attempt: int) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from gzl.errors import UserError
-from gzl.kit.fs import open_regular, read_regular
+from gzl.kit.fs import append, open_regular, read_regular, regular_size
 from gzl.runners.attempt import read_rc, read_steps
 
 
@@ -37,9 +37,10 @@ TRICKS: dict[str, Callable[[Path], None]] = {
 def test_what_is_no_plain_file_is_refused_at_once(tmp_path: Path, trick: str) -> None:
     for name in ("log", "rc", "steps"):
         TRICKS[trick](tmp_path / name)
-        for read in (open_regular, lambda path: read_regular(path, 10)):
+        for read in (open_regular, lambda path: read_regular(path, 10), regular_size, lambda path: append(path, b"x")):
             with pytest.raises(UserError, match=f"{name}: was replaced"):
                 read(tmp_path / name)
+        assert read_regular(tmp_path / "secret", 99) in (None, b"root:x:0:0")
         (tmp_path / "secret").unlink(missing_ok=True)
     for of_attempt in (read_rc, read_steps):
         with pytest.raises(UserError, match="was replaced"):
