@@ -1,26 +1,17 @@
-"""Real servers for object stores, on loopback and in folders of their own: nginx with DAV, two that speak S3 (those of
-moto and rclone), and one that answers as Artifactory does. Each lives as long as its `with` block."""
+"""Real servers for object stores, on loopback and in folders of their own: nginx with DAV, and two that speak S3, those
+of moto and rclone. Each lives as long as its `with` block."""
 
-import hashlib
 import os
 import shutil
 import socket
 import subprocess
-import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from email.utils import format_datetime
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-import uvicorn
-from starlette.applications import Starlette
-from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
-from starlette.routing import Route
 from world import BIN
 
 KEY, SECRET, BUCKET = "gzl-test", "gzl-test-secret", "bucket"
@@ -57,10 +48,11 @@ http {{
 
 @dataclass(frozen=True)
 class Server:
-    """Where a server listens, and the folder in which it keeps its files, if it does."""
+    """Where a server listens, the folder in which it keeps its files, if it does, and the bytes put, if it counts."""
 
     url: str
     files: Path
+    received: Callable[[], int] = int
 
 
 @contextmanager
@@ -93,21 +85,6 @@ def rclone(folder: Path) -> Iterator[Server]:
         yield Server(f"http://127.0.0.1:{port}", folder / "files")
 
 
-@contextmanager
-def artifactory(token: str) -> Iterator[Server]:
-    """What https://jfrog.com/help/r/jfrog-rest-apis says of deployment, retrieval, deletion and the file list, for one
-    repository; only the token's owner is let in."""
-    port = free_port()
-    config = uvicorn.Config(_Artifactory(token).app(), host="127.0.0.1", port=port, log_level="error", lifespan="off")
-    server = uvicorn.Server(config)
-    thread = threading.Thread(target=server.run, daemon=True)
-    thread.start()
-    _wait_for(port)
-    yield Server(f"http://127.0.0.1:{port}", Path("/nonexistent"))
-    server.should_exit = True
-    thread.join()
-
-
 def free_port() -> int:
     """A port of loopback that nothing listens on now."""
     with socket.socket() as probe:
@@ -116,86 +93,19 @@ def free_port() -> int:
     return port
 
 
-@dataclass
-class _Artifactory:
-    token: str
-    files: dict[str, tuple[bytes, datetime]] = field(default_factory=dict)
-
-    def app(self) -> Starlette:
-        return Starlette(
-            routes=[
-                Route("/artifactory/api/storage/{path:path}", self._list),
-                Route("/artifactory/{path:path}", self._file, methods=["GET", "HEAD", "PUT", "DELETE"]),
-            ]
-        )
-
-    def _list(self, request: Request) -> Response:
-        if request.headers.get("authorization") != f"Bearer {self.token}":
-            return self._answer(401)
-        folder = f"{request.path_params['path']}/"
-        files = [
-            {
-                "uri": f"/{path.removeprefix(folder)}",
-                "size": len(data),
-                "folder": False,
-                "lastModified": time.isoformat(),
-            }
-            for path, (data, time) in self.files.items()
-            if path.startswith(folder)
-        ]
-        if not files or "list" not in request.query_params:
-            return self._answer(404)
-        return JSONResponse({"uri": str(request.url), "files": files}, headers=self._about())
-
-    async def _file(self, request: Request) -> Response:
-        path = request.path_params["path"]
-        if request.headers.get("authorization") != f"Bearer {self.token}":
-            return self._answer(401)
-        if request.method == "PUT":
-            return self._put(path, request.headers, await request.body())
-        if path not in self.files:
-            return self._answer(404)
-        if request.method == "DELETE":
-            del self.files[path]
-            return self._answer(204)
-        data, modified = self.files[path]
-        headers = {"Last-Modified": format_datetime(modified, usegmt=True), "Content-Length": str(len(data))}
-        return Response(data if request.method == "GET" else b"", headers={**self._about(), **headers})
-
-    def _put(self, path: str, headers: "Request.headers", data: bytes) -> Response:  # type: ignore[name-defined]
-        wanted = headers.get("x-checksum-sha256")
-        if headers.get("x-checksum-deploy") == "true":
-            known = [held for held, _ in self.files.values() if hashlib.sha256(held).hexdigest() == wanted]
-            if not known:
-                return self._answer(404)
-            data = known[0]
-        if wanted is not None and hashlib.sha256(data).hexdigest() != wanted:
-            return self._answer(409)
-        self.files[path] = (data, datetime.now(UTC))
-        return self._answer(201)
-
-    def _answer(self, status: int) -> Response:
-        if status == 204:
-            return Response(status_code=status, headers=self._about())
-        return JSONResponse({"errors": [{"status": status}]}, status, self._about())
-
-    def _about(self) -> dict[str, str]:
-        return {"X-Artifactory-Id": "test", "X-Artifactory-Node-Id": "test", "Server": "Artifactory/7"}
-
-
 @contextmanager
 def _running(argv: Sequence[str], folder: Path, port: int) -> Iterator[None]:
     with (folder / "output").open("wb") as output:
         process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
     try:
-        _wait_for(port)
+        wait_for(port)
         yield
     finally:
         process.terminate()
         process.wait()
 
 
-def _wait_for(port: int) -> None:
+def wait_for(port: int) -> None:
     until = time.monotonic() + 30
     while time.monotonic() < until:
         try:

@@ -91,7 +91,8 @@ class ObjectStore(Protocol):
         which it also is if it never was there."""
 
     def list(self) -> Iterator[Stored]:
-        """All objects, in any order. What is in the store and is no object of gzl's is passed over."""
+        """All objects, in any order; one that is being put may come twice (rclone's server does that). What is in the
+        store and is no object of gzl's is passed over."""
 
     def sweep(self, before: float) -> None:
         """Remove what puts that were killed left behind, if it is older than `before` (seconds since the epoch)."""
@@ -187,7 +188,7 @@ def _scheme(url: str) -> str:
     elif scheme in ("http", "https"):
         advice = f"a server that takes PUT and GET is written as artifactory+{shown}"
     else:
-        near = difflib.get_close_matches(scheme, REGISTRY, 1)
+        near = difflib.get_close_matches(scheme, REGISTRY, 1, cutoff=0.5)
         advice = f"did you mean {near[0]}:? Stores are" if near else "stores are"
         advice = f"{advice} {FORMS}"
     raise UserError(f"{shown}: no object store has such a URL; {advice}")

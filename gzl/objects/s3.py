@@ -21,6 +21,7 @@ from boto3.s3.transfer import TransferConfig
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
+from gzl.kit.clock import Clock, system_clock
 from gzl.objects import s3_upload
 from gzl.objects.base import Blob, Stored, digest_of, key
 from gzl.objects.s3_errors import answer, missing, no_bucket, refused, translated
@@ -39,6 +40,8 @@ from gzl.objects.streams import (
     verified,
 )
 
+# Ranges of 8 MiB, as boto3 has them, by so many threads, and few pieces that wait for the disk.
+_DOWNLOAD = TransferConfig(max_concurrency=4, max_io_queue=16)
 _COPY_LIMIT = 5 << 30  # bytes; CopyObject takes no more, a copy in parts does
 
 
@@ -78,8 +81,9 @@ def client(place: Place, environ: Mapping[str, str]) -> Any:
 class S3Store:
     """See `base.ObjectStore`."""
 
-    def __init__(self, place: Place, client: Any, page: int) -> None:
+    def __init__(self, place: Place, client: Any, page: int, clock: Clock = system_clock) -> None:
         self._place = place
+        self._clock = clock
         self._client = client
         self._page = page
         self._bucket_seen = False
@@ -113,7 +117,7 @@ class S3Store:
         where = self._where(digest)
         with appearing(target, mode) as aside:
             with self._translated(digest):
-                self._client.download_file(where["Bucket"], where["Key"], str(aside))
+                self._client.download_file(where["Bucket"], where["Key"], str(aside), Config=_DOWNLOAD)
             check_file(aside, digest, self.url)
 
     def has(self, digest: str) -> int | None:
@@ -123,8 +127,9 @@ class S3Store:
     def delete(self, digest: str, *, unless_after: float | None = None) -> bool:
         """Between the question how old it is and the deletion somebody may put it: S3 has no way to prevent that."""
         if unless_after is not None:
-            found = self._head(digest)
-            if found is not None and found["LastModified"].timestamp() > unless_after:
+            # Not by HEAD: rclone's server answers that with the time of the question.
+            found = self._names(key(digest))
+            if any(name["LastModified"].timestamp() > unless_after for name in found):
                 return False
         with self._translated():
             self._client.delete_object(**self._where(digest))
@@ -151,7 +156,8 @@ class S3Store:
         blob = blob_of(source)
         source.seek(start)
         where = self._where(blob.digest)
-        if self._renewed(blob):
+        if self.has(blob.digest) == blob.size:
+            self._copy(where["Key"], blob.digest)
             return blob
         with self._translated():
             if blob.size > PART:
@@ -162,16 +168,6 @@ class S3Store:
                     raise changed(self.url)
                 self._client.put_object(**where, Body=data, ContentLength=len(data))
         return blob
-
-    def _renewed(self, blob: Blob) -> bool:
-        """Whether the object is there, and is new now. (rclone's server, for one, does not date what is copied onto
-        itself: then it has to be sent again.)"""
-        before = self._head(blob.digest)
-        if before is None or before["ContentLength"] != blob.size:
-            return False
-        self._copy(self._where(blob.digest)["Key"], blob.digest)
-        after = self._head(blob.digest)
-        return after is not None and bool(after["LastModified"] > before["LastModified"])
 
     def _put_unknown(self, pieces: Iterator[bytes]) -> Blob:
         aside = {"Bucket": self._place.bucket, "Key": f"{self._place.prefix}tmp/{token_hex(16)}"}
@@ -184,13 +180,15 @@ class S3Store:
         return blob
 
     def _copy(self, source: str, digest: str) -> None:
-        """Copy on the server to the object's name. A copy onto itself makes it new; S3 demands REPLACE for that."""
+        """Copy on the server to the object's name. A copy onto itself makes it new; S3 demands REPLACE for that, and
+        rclone's server takes the time from the metadata `mtime`."""
         target = self._where(digest)
+        renewed = {"MetadataDirective": "REPLACE", "Metadata": {"mtime": f"{self._clock():.0f}"}}
         with self._translated():
             self._client.copy(
                 {"Bucket": self._place.bucket, "Key": source},
                 **target,
-                ExtraArgs={"MetadataDirective": "REPLACE"} if source == target["Key"] else {},
+                ExtraArgs=renewed if source == target["Key"] else {},
                 Config=TransferConfig(multipart_threshold=_COPY_LIMIT, multipart_chunksize=1 << 30),
             )
 

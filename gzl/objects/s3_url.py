@@ -55,7 +55,7 @@ def _settings(url: str, query: str) -> dict[str, str]:
     try:
         pairs = parse_qsl(query, keep_blank_values=True, strict_parsing=True) if query else []
     except ValueError:
-        raise _wrong(url, f"'?{query}' is no list of settings") from None
+        raise _wrong(url, "what follows ? is no list of settings") from None
     for name, value in pairs:
         if name not in _SETTINGS:
             near = difflib.get_close_matches(name, _SETTINGS, 1)
@@ -79,4 +79,5 @@ def _check_endpoint(url: str, endpoint: str) -> None:
 
 
 def _wrong(url: str, what: str) -> UserError:
-    return UserError(f"{escaped(url, 300)}: {escaped(what, 300)}; the form is {FORM}")
+    """Without the settings: an endpoint may have a password in it."""
+    return UserError(f"{escaped(url.partition('?')[0], 300)}: {escaped(what, 300)}; the form is {FORM}")

@@ -4,6 +4,7 @@ import socket
 from collections.abc import Iterator
 from pathlib import Path
 
+import artifactory
 import pytest
 import servers
 import stores
@@ -68,5 +69,5 @@ def nginx_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 @pytest.fixture(scope="session")
 def artifactory_server() -> Iterator[Server]:
-    with servers.artifactory(stores.TOKEN) as server:
+    with artifactory.running(stores.TOKEN) as server:
         yield server

@@ -3,17 +3,25 @@
 import hashlib
 import io
 import os
+import re
 import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import servers
+import stores
+from botocore.exceptions import ClientError
+from servers import Server
 from stores import Backend
 
-from gzl.errors import UserError
+from gzl.errors import TransientError, UserError
+from gzl.objects import s3
 from gzl.objects.base import Blob, ObjectDamaged, ObjectNotFound, ObjectStore
+from gzl.objects.retrying import Retrying
 
 NONE = "0" * 64
 MIB = 1 << 20
@@ -173,13 +181,15 @@ def test_hostile_names_are_refused(store: ObjectStore, tmp_path: Path, name: str
             action(name)
 
 
-def test_eight_at_once(store: ObjectStore) -> None:
+def test_eight_at_once(backend: Backend) -> None:
+    """With retries: moto answers 500 to some of what is stored under one name at once."""
+    store = Retrying(backend.open(), spool=backend.folder)
     data = os.urandom(300_000)
     with ThreadPoolExecutor(8) as pool:
         stored = set(pool.map(lambda _: store.put(Pipe(data)), range(8)))
         assert stored == {blob(data)}
         assert set(pool.map(lambda _: read(store, blob(data).digest), range(8))) == {data}
-    assert len(list(store.list())) == 1
+    assert {found.digest for found in store.list()} == {blob(data).digest}
 
 
 def test_what_is_no_file(store: ObjectStore, tmp_path: Path) -> None:
@@ -201,13 +211,15 @@ def test_a_target_that_cannot_be(store: ObjectStore, tmp_path: Path) -> None:
 
 
 CHILD = """\
-import os, resource, shutil, sys
+import os, shutil, sys
 from pathlib import Path
 import stores
+from gzl.objects.base import open_store
 
 stores.answer_local_names()
 url, folder, what, *size = sys.argv[1:]
-store = stores.Backend(url, os.environ, Path(folder), print).open()
+backend = stores.Backend(url, os.environ, Path(folder), print)
+store = backend.open() if what != "wrapped" else open_store(url, folder=Path(folder), cache=None, environ=os.environ)
 
 class Half:
     "A file that can be read as a whole, and the second time to its middle only."
@@ -224,11 +236,13 @@ class Half:
         self.at += size
         return bytes(size)
 
-def peak():
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10
+def peak():  # not getrusage: its maximum is that of the process that forked this one, too
+    return int(Path("/proc/self/status").read_text().partition("VmHWM:")[2].split()[0]) >> 10
 
 if what == "half":
-    store.put(Half(int(size[0])))
+    half = Half(int(size[0]))
+    half.limit //= url.startswith("fs:") + 1  # it reads once
+    store.put(half)
 else:
     before = peak()
     blob = store.put(sys.stdin.buffer)
@@ -250,12 +264,12 @@ def child(backend: Backend, *args: str) -> "subprocess.Popen[bytes]":
 def test_a_big_stream_in_constant_memory(backend: Backend) -> None:
     process = child(backend, "stream")
     assert process.stdin is not None
-    for _ in range(128):
+    for _ in range(80):
         process.stdin.write(bytes(MIB))
     printed, _ = process.communicate()
     size, grown = map(int, printed.split())
-    assert size == 128 * MIB
-    assert grown < 80, "MiB of memory: parts on their way, but not the object"
+    assert size == 80 * MIB
+    assert grown < 68, "MiB of memory: parts on their way, but not the object"
     assert (backend.folder / "got").stat().st_size == size
 
 
@@ -288,11 +302,150 @@ def nothing_remains_of(process: "subprocess.Popen[bytes]", backend: Backend, dat
     assert read(store, blob(data).digest) == data
 
 
-def test_four_processes_at_once(backend: Backend) -> None:
+def test_three_processes_at_once(backend: Backend) -> None:
     data = os.urandom(2 * MIB)
-    processes = [child(backend, "stream") for _ in range(4)]
-    with ThreadPoolExecutor(4) as pool:
+    processes = [child(backend, "wrapped") for _ in range(3)]
+    with ThreadPoolExecutor(3) as pool:
         printed = pool.map(lambda process: process.communicate(data)[0], processes)
-    assert [int(line.split()[0]) for line in printed] == [len(data)] * 4
+    assert [int(line.split()[0]) for line in printed] == [len(data)] * 3
     assert read(backend.open(), blob(data).digest) == data
-    assert len(list(backend.open().list())) == 1
+    assert {found.digest for found in backend.open().list()} == {blob(data).digest}
+
+
+def test_strangers_in_a_bucket_are_passed_over(bucket: Backend) -> None:
+    store = bucket.open()
+    put(store, b"an object")
+    place, client = stores.raw(bucket.url, bucket.environ)
+    for name in (
+        "sha256/ab/short",
+        f"sha256/ab/{'A' * 62}",
+        f"sha256/ab/cd/{'a' * 62}",
+        "tmp/x",
+        "readme",
+        "sha256/a b+c%41",
+    ):
+        client.put_object(Bucket=place.bucket, Key=place.prefix + name, Body=b"")
+    assert [found.digest for found in store.list()] == [blob(b"an object").digest]
+
+
+def test_a_listing_in_pages(bucket: Backend) -> None:
+    store = s3.open_url(bucket.url, bucket.folder, bucket.environ, page=3)
+    stored = {put(store, f"object {number}".encode()).digest for number in range(8)}
+    assert {found.digest for found in store.list()} == stored
+
+
+def test_what_killed_uploads_left_is_swept(bucket: Backend) -> None:
+    store = bucket.open()
+    place, client = stores.raw(bucket.url, bucket.environ)
+    aside = {"Bucket": place.bucket, "Key": f"{place.prefix}tmp/killed"}
+    client.create_multipart_upload(**aside)
+    client.put_object(**aside, Body=b"left behind")
+    stored = put(store, b"an object")
+    store.sweep(time.time() - 3600)
+    assert client.head_object(**aside)["ContentLength"] == 11
+    store.sweep(time.time() + 3600)
+    with pytest.raises(ClientError):
+        client.head_object(**aside)
+    assert client.list_multipart_uploads(Bucket=place.bucket, Prefix=place.prefix).get("Uploads", []) == []
+    assert store.has(stored.digest) == 9
+
+
+@pytest.mark.parametrize("size", [MIB, 20 * MIB])
+def test_a_file_that_changes_is_not_stored(backend: Backend, size: int) -> None:
+    """Nothing appears under the name of what the file was before."""
+
+    class Changing(io.BytesIO):
+        def seek(self, at: int, whence: int = 0, /) -> int:
+            super().seek(size - 1)
+            self.write(b"!")
+            return super().seek(at, whence)
+
+    store = backend.open()
+    if backend.url.startswith("fs:"):  # which reads once
+        assert store.put(Changing(bytes(size))) == blob(bytes(size))
+        return
+    with pytest.raises(TransientError, match="changed"):
+        store.put(Changing(bytes(size)))
+    assert store.has(blob(bytes(size)).digest) is None
+    assert list(store.list()) == []
+
+
+@pytest.mark.parametrize("action", ["has", "put", "list"])
+def test_a_bucket_that_is_not_there(bucket: Backend, action: str) -> None:
+    missing = replace(bucket, url=re.sub("//[^/]*/", "//no-such-bucket-of-gzl/", bucket.url, count=1))
+    with pytest.raises(UserError, match="no bucket 'no-such-bucket-of-gzl'; make it"):
+        attempt(missing.open(), action)
+
+
+@pytest.mark.parametrize("wrong", [{"AWS_ACCESS_KEY_ID": "wrong"}, {"AWS_SECRET_ACCESS_KEY": "wrong"}], ids=str)
+@pytest.mark.parametrize("action", ["put", "list"])
+@pytest.mark.parametrize("row", ["rclone", *stores.third_rows()])  # moto lets everybody in
+def test_credentials_that_are_wrong(
+    request: pytest.FixtureRequest, tmp_path: Path, local_names: None, row: str, action: str, wrong: dict[str, str]
+) -> None:
+    backend = stores.made(request, row, tmp_path)
+    with pytest.raises(UserError, match="check AWS_ACCESS_KEY_ID"):
+        attempt(backend.open(**{"AWS_SECRET_ACCESS_KEY": "unknown", **wrong}), action)
+
+
+@pytest.mark.parametrize(
+    "url", ["s3://bucket?endpoint=http://127.0.0.1:{}", "artifactory+http://127.0.0.1:{}/repository"]
+)
+def test_nobody_listens(tmp_path: Path, url: str) -> None:
+    backend = Backend(url.format(servers.free_port()), stores.ENVIRON, tmp_path, print)
+    with pytest.raises(TransientError, match="check the"):
+        attempt(backend.open(), "put")
+
+
+def attempt(store: ObjectStore, action: str) -> object:
+    actions = {
+        "has": lambda: store.has(NONE),
+        "put": lambda: put(store, b"somewhere"),
+        "list": lambda: list(store.list()),
+    }
+    return actions[action]()
+
+
+@pytest.mark.parametrize(
+    ("place", "said"),
+    [
+        ("private/", "set GZL_ARTIFACTORY_TOKEN"),
+        ("readonly/", "dav_methods PUT DELETE"),
+        ("small/", "client_max_body_size 0"),
+    ],
+)
+def test_a_web_server_that_refuses(nginx_server: Server, tmp_path: Path, place: str, said: str) -> None:
+    store = Backend(f"artifactory+{nginx_server.url}/{place}", {}, tmp_path, print).open()
+    with pytest.raises(UserError, match=said):
+        store.put(io.BytesIO(bytes(5000)))
+
+
+def test_user_and_password(nginx_server: Server, tmp_path: Path) -> None:
+    address = f"{nginx_server.url.removeprefix('http://')}/private"
+    named = Backend(f"artifactory+http://{address}", {}, tmp_path, print)
+    inside = Backend(f"artifactory+http://user:password@{address}", {}, tmp_path, print).open()
+    wrong = Backend(f"artifactory+http://user:passw0rd@{address}", {}, tmp_path, print).open()
+    put(named.open(GZL_ARTIFACTORY_USER="user", GZL_ARTIFACTORY_PASSWORD="password"), b"private")
+    assert read(inside, blob(b"private").digest) == b"private"
+    with pytest.raises(UserError) as raised:
+        put(wrong, b"private")
+    assert "passw0rd" not in f"{raised.value}{wrong.url}{inside.url}"
+
+
+def test_a_web_server_that_lists_for_people(nginx_server: Server, tmp_path: Path) -> None:
+    store = Backend(f"artifactory+{nginx_server.url}/html", {}, tmp_path, print).open()
+    put(store, b"an object")
+    with pytest.raises(UserError, match="autoindex_format json"):
+        list(store.list())
+
+
+def test_artifactory_is_not_sent_what_it_has(artifactory_server: Server, tmp_path: Path) -> None:
+    """Deployed by its checksum into another folder."""
+    data = os.urandom(1000)
+    url = f"artifactory+{artifactory_server.url}/artifactory/repository"
+    first, second = (Backend(f"{url}/{name}", stores.ENVIRON, tmp_path, print).open() for name in ("one", "two"))
+    put(first, data)
+    before = artifactory_server.received()
+    put(second, data)
+    assert artifactory_server.received() == before
+    assert read(second, blob(data).digest) == data
