@@ -10,7 +10,8 @@ import click
 
 from gzl.cli.comments import Said
 from gzl.cli.context import App
-from gzl.kit.text import escaped
+from gzl.cli.sparkline import usage_rows
+from gzl.kit.text import escaped, human_size
 from gzl.model.record import Advance, Attempt, JobRecord, StageResult
 from gzl.model.result import State
 from gzl.notes.text import tests_told
@@ -148,16 +149,6 @@ def advance_told(advance: Advance | None) -> str:
     return escaped(f"{advance.done}{of} {advance.text}".strip())
 
 
-def human_size(size: int) -> str:
-    """A number of bytes for people, in binary units (IEC 80000-13)."""
-    amount, unit = float(size), "B"
-    for larger in ("KiB", "MiB", "GiB", "TiB"):
-        if amount < 1024:
-            break
-        amount, unit = amount / 1024, larger
-    return f"{size} B" if unit == "B" else f"{amount:.1f} {unit}"
-
-
 def _names(record: JobRecord) -> str:
     """The stages that a list should name: those that did not simply pass."""
     named: dict[State, list[str]] = {}
@@ -216,6 +207,9 @@ def _stage(stage: StageResult, paper: Paper, width: int) -> list[str]:
         step = last.steps[-1]
         lines.append(f"    Gzlfile:{step.line}")
         lines += [f"    | {escaped(line)}" for line in step.text.splitlines()]
+    if last is not None and last.usage is not None:
+        for title, row in usage_rows(last.usage, unicode=paper.unicode):
+            lines += _rows(title, [row], paper)
     return lines + _told(stage, paper)
 
 

@@ -11,3 +11,13 @@ def escaped(text: str, limit: int | None = None) -> str:
     if not text.isprintable():
         text = "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text)
     return text if limit is None or len(text) <= limit else text[: limit - 1] + "…"
+
+
+def human_size(size: int) -> str:
+    """A number of bytes for people, in binary units (IEC 80000-13)."""
+    amount, unit = float(size), "B"
+    for larger in ("KiB", "MiB", "GiB", "TiB"):
+        if amount < 1024:
+            break
+        amount, unit = amount / 1024, larger
+    return f"{size} B" if unit == "B" else f"{amount:.1f} {unit}"

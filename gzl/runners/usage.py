@@ -13,7 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
-from resource import struct_rusage
+from resource import RUSAGE_SELF, getrusage, struct_rusage
 
 from gzl.errors import UserError
 from gzl.kit.fs import append, read_regular
@@ -179,8 +179,11 @@ def _highest(edges: Sequence[float], samples: Sequence[Sample]) -> Iterator[int]
 
 
 def told(rusage: struct_rusage) -> Usage:
-    """What wait4(2) tells of a process, and of all below it that was waited for."""
+    """What wait4(2) tells of a child process, and of all below it that was waited for.
+
+    Its peak of memory begins with what this process had when it spawned the child, because until exec(2) the child
+    shares it: a peak that is not above that says nothing, and is given as 0.
+    """
+    peak = rusage.ru_maxrss if rusage.ru_maxrss > getrusage(RUSAGE_SELF).ru_maxrss else 0
     # ru_maxrss is in KiB; blocks are of 512 bytes, whatever the disk's are (getrusage(2)).
-    return Usage(
-        rusage.ru_utime + rusage.ru_stime, rusage.ru_maxrss * 1024, rusage.ru_inblock * 512, rusage.ru_oublock * 512
-    )
+    return Usage(rusage.ru_utime + rusage.ru_stime, peak * 1024, rusage.ru_inblock * 512, rusage.ru_oublock * 512)

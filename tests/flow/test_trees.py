@@ -4,7 +4,9 @@ Each agent is a process of its own, as it is in life: orphans come to it, and it
 """
 
 import ctypes
+import json
 import os
+import re
 import signal
 import sys
 import time
@@ -13,6 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from world import Place, World
 
 from gzl.runners.base import End, Work
 from gzl.runners.local import LocalRunner
@@ -243,3 +246,71 @@ def test_a_plain_user_can_do_without_control_groups(tmp_path: Path) -> None:
         assert story.alive() == set()
 
     done(agent(run))
+
+
+GZLFILE = """\
+late [timeout=1s]:
+    echo begun
+    (env -i setsid sh -c 'trap "" HUP INT TERM; while :; do sleep 0.05; done' {token}.late >/dev/null 2>&1 </dev/null &)
+    sleep 60
+silent [idle=1s]:
+    (setsid sh -c 'trap "" HUP INT TERM; while :; do sleep 0.05; done' {token}.silent &)
+    for n in 1 2 3; do echo $n; sleep 0.4; done
+    sleep 60
+well [timeout=1m, idle=1m]:
+    sleep 1.5
+"""
+
+
+@pytest.fixture
+def repo(world: World) -> Place:
+    place = world.repository()
+    place.gzl("init")
+    place.git("config", "gzl.slots", "3")
+    return place
+
+
+def test_limits_end_the_whole_tree(repo: Place, tmp_path: Path) -> None:
+    story = Story(tmp_path)
+    repo.gzlfile(GZLFILE.format(token=story.token))
+    repo.commit("slow")
+    assert repo.gzl("run", ok=False).returncode == 1
+    stages = repo.show()["stages"]
+    assert {name: stage["state"] for name, stage in stages.items()} == {
+        "late": "timed-out", "silent": "timed-out", "well": "passed",
+    }  # fmt: skip
+    assert re.fullmatch(r"timeout=1s: stopped after \d\.\d s", stages["late"]["attempts"][0]["reason"])
+    assert stages["silent"]["attempts"][0]["reason"] == "idle=1s: no output for 1 s"
+    assert stages["silent"]["finished"] - stages["silent"]["started"] > 1.7, "each line puts it off"
+    assert repo.gzl("logs", "HEAD/silent").stdout.startswith("1\n2\n3\n")
+    assert story.alive() == set()
+
+
+def test_limits_of_a_run_are_for_all_of_it(repo: Place) -> None:
+    repo.gzlfile("on push [timeout=1h]: a c\na:\n    sleep 60\nb: a\n    true\nc: b\n    true\n")
+    repo.commit("slow")
+    assert repo.gzl("run", "--timeout", "1s", ok=False).returncode == 1
+    job = repo.show()
+    assert (job["state"], job["stages"]["a"]["state"], job["stages"]["b"]["state"]) == (
+        "timed-out",
+        "timed-out",
+        "skipped",
+    )
+    assert job["reason"].startswith("the job's timeout=1s: stopped after ")
+    assert "a duration is written like" in repo.gzl("run", "--idle", "soon", ok=False).stderr
+
+
+def test_a_limit_outlives_its_agent(repo: Place, tmp_path: Path) -> None:
+    story = Story(tmp_path)
+    repo.gzlfile(GZLFILE.format(token=story.token).replace("timeout=1s", "timeout=3s"))
+    repo.commit("slow")
+    job = repo.layout.job(repo.gzl("run", "--detach", "--stage", "late").stdout.strip())
+    story.wait_for({"late"})
+    agent_pid = next(json.loads(line)["pid"] for line in job.journal.read_text().splitlines() if '"taken"' in line)
+    os.kill(agent_pid, signal.SIGKILL)
+    repo.gzl("manage-repo", "--once")
+    (attempt,) = repo.show()["stages"]["late"]["attempts"]
+    said = re.fullmatch(r"timeout=3s: stopped after (\d+\.\d) s", attempt["reason"])
+    assert said is not None
+    assert attempt["finished"] - attempt["started"] == pytest.approx(float(said[1]), abs=1), "from its own beginning"
+    assert story.alive() == set()

@@ -27,11 +27,14 @@ def work(tmp_path: Path) -> Callable[..., Work]:
     workspace = tmp_path / "work space"
     workspace.mkdir()
 
-    def make(*steps: str, name: str = "1", shell: str = "sh", interpreter: str | None = None, **env: str) -> Work:
+    def make(
+        *steps: str, name: str = "1", shell: str = "sh", interpreter: str | None = None, contained: bool = False,
+        **env: str,
+    ) -> Work:  # fmt: skip
         stage = Stage("s", steps=tuple(Step(text, 1) for text in steps), shell=shell, interpreter=interpreter)
         directory = tmp_path / "at'tempts" / name
         environ = {"PATH": os.environ["PATH"], "GZL_ATTEMPT": str(directory), **env}
-        return Work(directory, workspace, attempt.shell(stage), attempt.script(stage), environ)
+        return Work(directory, workspace, attempt.shell(stage), attempt.script(stage), environ, contained)
 
     return make
 
@@ -161,6 +164,53 @@ def test_daemons_do_not_outlive_their_stage(runner: LocalRunner, work: Callable[
     assert end_of(runner).exit == 0
     time.sleep(0.05)
     assert not proc.marked(f"GZL_ATTEMPT={started.directory}")
+
+
+def test_what_a_stage_used_is_known(runner: LocalRunner, work: Callable[..., Work]) -> None:
+    burn = "import time\nwhile time.process_time() < 0.25: pass\nx = bytearray(150_000_000)\n"
+    runner.start(work(f'{sys.executable} -c "{burn}"', name="short"))
+    short = end_of(runner).usage
+    assert short is not None
+    assert (short.cpu >= 0.25, short.memory > 150_000_000) == (True, True)
+    runner.start(work(f'{sys.executable} -c "{burn}time.sleep(1)"', name="long"))
+    long = end_of(runner).usage
+    assert long is not None
+    assert long.memory_series
+    assert max(long.memory_series) > 150_000_000
+    assert sum(long.cpu_series) * long.interval == pytest.approx(long.cpu, abs=0.01)
+
+
+def test_an_attempt_that_goes_on_has_a_group_and_leaves_none(runner: LocalRunner, work: Callable[..., Work]) -> None:
+    started = work("(sleep 0.4 &); sleep 0.3")
+    runner.start(started)
+    where = started.directory / "cgroup"
+    assert not where.exists()
+    while not where.exists() and not runner.remark:
+        runner.wait(1)
+        list(runner.ended())
+    if runner.remark:
+        return
+    group = Path(where.read_text())
+    assert len((group / "cgroup.procs").read_text().split()) == 4, "the shells and both commands"
+    end_of(runner)
+    assert not group.exists()
+
+
+def test_where_there_are_no_groups_it_says_so(work: Callable[..., Work]) -> None:
+    runner = LocalRunner(cgroups=False)
+    assert runner.remark
+    started = work("sleep 0.2", contained=True)
+    runner.start(started)
+    assert end_of(runner).exit == 0
+    assert not (started.directory / "cgroup").exists()
+
+
+def test_commands_of_other_threads_keep_their_status(runner: LocalRunner, work: Callable[..., Work]) -> None:
+    command = subprocess.Popen(["sh", "-c", "exit 7"])
+    time.sleep(0.1)  # it is a zombie now, and first in line
+    runner.start(work("exit 3"))
+    assert end_of(runner).exit == 3
+    assert command.wait() == 7
 
 
 def test_a_half_written_rc_is_none(tmp_path: Path) -> None:
