@@ -35,6 +35,18 @@ def reusable(index: Index, key: str, trusted: frozenset[str] | None) -> tuple[Jo
     return None
 
 
+def stage_verdict(
+    index: Index, commit: str, stage: str, trusted: frozenset[str] | None
+) -> tuple[JobRecord, StageResult] | None:
+    """The latest job of a commit in which a trusted writer's ledger says that the stage passed or failed, for reasons
+    that are the commit's; the job, and its stage."""
+    for ledger, record in index.stage_claims(commit, stage):
+        result = record.stages[stage]
+        if _counts(ledger, trusted) and result.state.verdict and not _troubled(result):
+            return record, result
+    return None
+
+
 def nearest_pass(repo: Repo, index: Index, *, stage: str, commit: str, trusted: frozenset[str] | None) -> str | None:
     """The nearest ancestor of `commit` (an object id; itself counts) on which the stage passed, by a trusted writer's
     ledger; None if it is none of those on which it passed lately. Nearest is what `git log` lists first."""

@@ -194,6 +194,7 @@ def test_a_stage_of_a_commit_is_found_with_what_became_of_it(place: Place) -> No
         filled(index, "me", here, there, killed, stopped)
         assert [record for _, record in index.stage_claims("a" * 40, "build")] == [killed, here]
         assert list(index.stage_claims("a" * 40, "test")) == []
+        assert verdicts.stage_verdict(index, "a" * 40, "build", None) == (here, here.stages["build"])
 
 
 def test_passes_are_the_newest_by_the_word_of_those_who_are_trusted(place: Place) -> None:
