@@ -1,7 +1,9 @@
 """The API as an ASGI application: routes, who may call, and what becomes of errors. `listener` serves it."""
 
+import json
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
+from hashlib import sha256
 from typing import Any
 
 from anyio import CapacityLimiter, to_thread
@@ -17,12 +19,11 @@ from gzl.jobapi import door, wire
 from gzl.jobapi.answer import Answer
 from gzl.jobapi.host import Host, Refused, Truncated
 from gzl.jobapi.openapi import document
-from gzl.jobapi.operations import OPERATIONS, Call, Lane, Operation
+from gzl.jobapi.operations import OPERATIONS, Call, Lane, Malformed, Operation, read_query
 from gzl.jobapi.repeats import Repeats
 
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "[::1]"})
 _THREADS: Mapping[Lane, int] = {"short": 32, "stream": 256, "wait": 2048}
-_DOORS = {"store": door.store, "report": door.report, "stages": door.stages, "fetch": door.fetch}
 
 _Endpoint = Callable[[Request], Awaitable[Response]]
 
@@ -30,8 +31,12 @@ _Endpoint = Callable[[Request], Awaitable[Response]]
 def application(host: Host, names: frozenset[str] = LOOPBACK) -> ASGIApp:
     """The API in front of `host`; requests to other host names than these are refused."""
     api = _Api(host)
-    routes = [Route(o.route, api.endpoint(o), methods=[o.method]) for o in OPERATIONS]
-    routes += [Route(f"/v1/door/{name}", api.door(serve), methods=["POST"]) for name, serve in _DOORS.items()]
+    # One route for all methods of a path, so that the answer 405 names every one that there is.
+    paths = {path: {o.method: o for o in OPERATIONS if o.route == path} for path in {o.route: None for o in OPERATIONS}}
+    routes = [Route(path, api.endpoint(methods), methods=list(methods)) for path, methods in paths.items()]
+    routes += [
+        Route(f"/v1/door/{name}", api.door(service), methods=["POST"]) for name, service in door.SERVICES.items()
+    ]
     routes += [
         Route("/v1/door/command", api.command, methods=["POST"]),
         Route("/v1/openapi.json", _document, methods=["GET"]),
@@ -51,43 +56,63 @@ class _Api:
         self._responses: Repeats[Response] = Repeats()
         self._answers: Repeats[Answer] = Repeats()
 
-    def endpoint(self, operation: Operation) -> _Endpoint:
-        """Serves one operation."""
+    def endpoint(self, methods: Mapping[str, Operation]) -> _Endpoint:
+        """Serves the operations of one path."""
 
         async def serve(request: Request) -> Response:
+            operation = methods["GET" if request.method == "HEAD" else request.method]
             return await self._in_thread(operation.lane, lambda: self._operate(operation, request))
 
         return serve
 
-    def door(self, do: Callable[[door.Visit], Response]) -> _Endpoint:
-        """Serves one function of the door."""
+    def door(self, service: door.Service) -> _Endpoint:
+        """Serves one service of the door."""
 
         async def serve(request: Request) -> Response:
-            return await self._in_thread("stream", lambda: do(door.Visit(self._host, request, self._answers)))
+            def act() -> Response:
+                query = read_query(service.query, service.required, request)
+                return service.do(door.Visit(self._host, request, query, self._answers))
+
+            return await self._in_thread("stream", act)
 
         return serve
 
     async def command(self, request: Request) -> Response:
         """Serves `/v1/door/command`; which threads are for it is only known from its body."""
         try:
-            body = await _command_body(request)
+            query = read_query(door.COMMAND_QUERY, (), request)
+            text = await _whole(request)
         except Refused as error:
             return wire.problem(error.status, str(error))
         except ClientDisconnect:
             return wire.problem(400, "the client went away before it had sent everything")
-        visit = door.Visit(self._host, request, self._answers)
+        try:
+            body = wire.decoded(text, query["encoding"]) if "encoding" in query else text
+        except Refused as error:
+            return door.told_no(error)
+        visit = door.Visit(self._host, request, query, self._answers)
         return await self._in_thread(door.lane_of(body), lambda: door.command(visit, body))
 
     def _operate(self, operation: Operation, request: Request) -> Response:
         token = wire.bearer(request)
         if token is None:
             raise Refused("there is no token: send GZL_TOKEN as `Authorization: Bearer …`", 401)
-        caller = self._host.caller(token)
-        key = request.headers.get("idempotency-key", "")
-        call = Call(self._host, replace(caller, request=key), request, operation)
-        if not key or not operation.repeatable:
-            return operation.do(call)
-        return self._responses.once((token, operation.name, key), lambda: operation.do(call))
+        call = Call(self._host, self._host.caller(token), request, operation)
+        try:
+            return self._once(call, token) if operation.repeatable else operation.do(call)
+        except Malformed:
+            raise
+        except Refused as error:
+            raise Refused(str(error), 409 if error.status == 422 else error.status) from error
+
+    def _once(self, call: Call, token: str) -> Response:
+        """Answer from memory what was said before under the same key."""
+        key = call.key()
+        if not key:
+            return call.operation.do(call)
+        said = sha256(json.dumps(call.json(), sort_keys=True).encode()).hexdigest()
+        call = replace(call, caller=replace(call.caller, request=key))
+        return self._responses.once((token, call.operation.name, key, said), lambda: call.operation.do(call))
 
     async def _in_thread(self, lane: Lane, act: Callable[[], Response]) -> Response:
         return await to_thread.run_sync(lambda: _answered(act), limiter=self._threads[lane])
@@ -126,13 +151,13 @@ def _answered(act: Callable[[], Response]) -> Response:
         return wire.problem(400, str(error))
 
 
-async def _command_body(request: Request) -> bytes:
-    encoding, body = door.encoding_of(request), bytearray()
+async def _whole(request: Request) -> bytes:
+    body = bytearray()
     async for piece in request.stream():
         body += piece
         if len(body) > wire.LONGEST_JSON:
             raise wire.too_large(wire.LONGEST_JSON)
-    return bytes(body) if encoding is None else wire.decoded(bytes(body), encoding)
+    return bytes(body)
 
 
 async def _document(_request: Request) -> Response:

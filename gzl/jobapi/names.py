@@ -20,6 +20,8 @@ def object_flaw(name: str) -> str | None:
         return f"{shown}: it is empty"
     if not name.isprintable():  # control characters, line ends, bidirectional marks, bytes that are no UTF-8
         return f"{shown}: it has characters that cannot be printed; --as gives another name"
+    if "\ufffd" in name:  # what a percent-encoded byte that is no UTF-8 becomes on its way through HTTP
+        return f"{shown}: it is not UTF-8; --as gives another name"
     if len(name.encode()) > LONGEST_NAME:
         return f"{shown}: it is longer than {LONGEST_NAME} bytes; --as gives another name"
     # A file system or an archiver may normalise: `‥` (U+2025) is `..` in NFKC, `／` (U+FF0F) is `/`.

@@ -4,20 +4,22 @@ from collections.abc import Mapping
 from typing import Any
 
 from gzl import __version__
-from gzl.jobapi.operations import OPERATIONS, Operation
+from gzl.jobapi import door
+from gzl.jobapi.door import Service
+from gzl.jobapi.operations import KEY, OPERATIONS, Operation
 from gzl.jobapi.schema import Schema, record
 
 _REFUSALS = {
     400: "The request is not well-formed.",
     401: "There is no token, or one that is none of this job's.",
-    403: "It is not the caller's to do.",
+    403: "It is not the caller's to do, or a name that none may have.",
     404: "There is none of that name.",
-    409: "It does not go together with what is.",
+    409: "It fits its description, but does not go together with what is.",
     410: "The attempt that the token is for has ended or was taken over.",
     413: "The body is too large.",
     415: "The body has another media type.",
     421: "The Host header names no loopback address.",
-    422: "It does not fit the description, or makes no sense.",
+    422: "It does not fit its description.",
     500: "A bug in gzl; its agent's log has more.",
     503: "It may work later.",
 }
@@ -32,13 +34,6 @@ _PROBLEM = {
     },
     "required": ["type", "title", "status", "detail"],
 }
-_DOOR = {
-    "command": ("Carry out a command of the `gzl` in a stage.", {}),
-    "store": ("Keep what is sent as an artifact.", {"name": True, "kind": False, "mode": False}),
-    "report": ("Take a test report.", {"name": True}),
-    "stages": ("Add the stages of a Gzlfile fragment.", {"before": False, "request": False}),
-    "fetch": ("Send an artifact.", {"name": True, "from": False}),
-}
 
 
 def document() -> Mapping[str, Any]:
@@ -46,8 +41,9 @@ def document() -> Mapping[str, Any]:
     paths: dict[str, dict[str, Any]] = {}
     for operation in OPERATIONS:
         paths.setdefault(operation.path, {})[operation.method.lower()] = _operation(operation)
-    for name, (summary, parameters) in _DOOR.items():
-        paths[f"/v1/door/{name}"] = {"post": _door(name, summary, parameters)}
+    commands = Service("Carry out a command of the `gzl` in a stage.", door.fetch, door.COMMAND_QUERY)
+    for name, service in {"command": commands, **door.SERVICES}.items():
+        paths[f"/v1/door/{name}"] = {"post": _door(name, service)}
     paths["/v1/openapi.json"] = {"get": _itself()}
     return {
         "openapi": "3.1.0",
@@ -77,9 +73,7 @@ def _operation(operation: Operation) -> dict[str, Any]:
     ]
     parameters += [_parameter(n, "query", s, n in operation.required) for n, s in operation.query.items()]
     if operation.repeatable:
-        text = "A name for the call: said again, it is answered as it was, and not carried out again."
-        key = {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$", "description": text}
-        parameters.append(_parameter("Idempotency-Key", "header", key, False))
+        parameters.append(_parameter("Idempotency-Key", "header", KEY, False))
     described: dict[str, Any] = {
         "operationId": operation.name,
         "summary": operation.summary,
@@ -89,22 +83,22 @@ def _operation(operation: Operation) -> dict[str, Any]:
     if operation.body is not None:
         described["requestBody"] = {"required": True, "content": {"application/json": {"schema": operation.body}}}
     elif operation.media:
-        described["requestBody"] = {"required": True, "content": {operation.media: {"schema": {}}}}
+        described["requestBody"] = {
+            "required": False,
+            "content": {media: {"schema": schema} for media, schema in operation.media.items()},
+        }
     return described
 
 
-def _door(name: str, summary: str, parameters: Mapping[str, bool]) -> dict[str, Any]:
-    listed = [_parameter(n, "query", {"type": "string"}, required) for n, required in parameters.items()]
-    encodings: Schema = {"type": "string", "enum": ["base64", "hex"]}
-    sent = "application/octet-stream" if name == "fetch" else "text/plain"
+def _door(name: str, service: Service) -> dict[str, Any]:
     return {
         "operationId": f"door{name.capitalize()}",
-        "summary": f"{summary} For the `gzl` in a stage alone; it changes with it.",
+        "summary": f"{service.summary} For the `gzl` in a stage alone; it changes with it.",
         # The token is in the body where there is no header.
         "security": [{}, {"token": []}],
-        "parameters": [*listed, _parameter("encoding", "query", encodings, False)],
+        "parameters": [_parameter(n, "query", s, n in service.required) for n, s in service.query.items()],
         "requestBody": {"required": False, "content": {"application/octet-stream": {"schema": {}}}},
-        "responses": {"200": {"description": "The answer.", "content": {sent: {"schema": {}}}}, **_refusals()},
+        "responses": {"200": {"description": "The answer.", "content": {service.media: {"schema": {}}}}, **_refusals()},
     }
 
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import Any, BinaryIO, Literal
 
 from starlette.requests import Request
@@ -13,15 +12,31 @@ from gzl.jobapi.content import Content
 from gzl.jobapi.host import Caller, Host, Refused
 from gzl.jobapi.names import LONGEST_VALUE, object_flaw, value_flaw
 from gzl.jobapi.schema import Schema, flaw, read_text, record
+from gzl.kit.text import escaped
 
 LONGEST_REPORT = 256 << 20  # bytes
 LONGEST_WAIT = 60  # seconds
+
+
+class Malformed(Refused):
+    """The request does not fit the API's description (422). What fits, and the host refuses nevertheless, is a conflict
+    with what is there (409)."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, 422)
+
+
+KEY: Schema = {
+    "type": "string",
+    "pattern": "^[!-~]{1,255}$",
+    "description": "A name for the call: said again, it is answered as it was, and not carried out again.",
+}
 
 Lane = Literal["short", "stream", "wait"]
 """Which threads serve an operation, so that those that wait, or whose client is slow, take none from the others."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Call:
     """One request of a caller whose token was found good."""
 
@@ -30,13 +45,26 @@ class Call:
     request: Request
     operation: "Operation"
 
-    @cached_property
+    @property
     def query(self) -> dict[str, Any]:
         """The query's parameters, as the operation describes them. Refused (422) if they are not."""
-        return read_query(self.operation, self.request)
+        return read_query(self.operation.query, self.operation.required, self.request)
+
+    def key(self) -> str:
+        """The Idempotency-Key, or nothing. Refused (422) if it does not fit its description."""
+        key = self.request.headers.get("idempotency-key")
+        if key is not None and (wrong := flaw(KEY, key, "Idempotency-Key")):
+            raise Malformed(wrong)
+        return key or ""
 
     def json(self) -> dict[str, Any]:
         """The body, as the operation describes it. Refused (400, 413, 415, 422) if it is not."""
+        if not hasattr(self.request.state, "json"):
+            self.request.state.json = self._json()
+        value: dict[str, Any] = self.request.state.json
+        return value
+
+    def _json(self) -> object:
         kind = self.request.headers.get("content-type", "").partition(";")[0].strip().lower()
         if kind != "application/json":
             raise Refused(f"the body's media type is {kind or 'not given'}; it must be application/json", 415)
@@ -44,8 +72,7 @@ class Call:
             value = wire.json_of(body.read())
         assert self.operation.body is not None
         if wrong := flaw(self.operation.body, value, "body"):
-            raise Refused(wrong, 422)
-        assert isinstance(value, dict)
+            raise Malformed(wrong)
         return value
 
     def body(self, limit: int | None) -> BinaryIO:
@@ -58,10 +85,7 @@ class Call:
         """The artifact's or report's name in the path."""
         name: str = self.request.path_params["name"]
         if wrong := object_flaw(name):
-            raise Refused(wrong, 422)
-        # A percent-encoded byte that is no UTF-8 has become this.
-        if "\ufffd" in name:
-            raise Refused(f"{name!r} is no name for an artifact: it is not UTF-8", 422)
+            raise Refused(wrong, 403)
         return name
 
 
@@ -80,8 +104,8 @@ class Operation:
     required: Sequence[str] = ()
     """The parameters that must be there."""
     body: Schema | None = None
-    media: str = ""
-    """The media type of a body that is not JSON."""
+    media: Mapping[str, Schema] = field(default_factory=dict)
+    """The media type of a body that is not JSON, and what is known of it."""
     lane: Lane = "short"
     repeatable: bool = False
     """Whether an Idempotency-Key makes it safe to say again; other operations are that by themselves."""
@@ -92,21 +116,25 @@ class Operation:
         return self.path.replace("{name}", "{name:path}")
 
 
-def read_query(operation: Operation, request: Request) -> dict[str, Any]:
-    """The parameters of a query by name, each of the type that its schema has; arrays are repeated parameters."""
+def read_query(query: Mapping[str, Schema], required: Sequence[str], request: Request) -> dict[str, Any]:
+    """The parameters of a query by name, each of the type that its schema has; arrays are repeated parameters. Refused
+    (422) if they are not so."""
     values: dict[str, Any] = {}
-    for name, schema in operation.query.items():
+    for name in request.query_params:
+        if name not in query:
+            raise Malformed(f"{escaped(name, 80)!r} is no parameter here; there is {', '.join(query) or 'none'}")
+    for name, schema in query.items():
         texts = request.query_params.getlist(name)
         if schema["type"] == "array":
             values[name] = texts
         elif len(texts) > 1:
-            raise Refused(f"the parameter {name} is given {len(texts)} times", 422)
+            raise Malformed(f"the parameter {name} is given {len(texts)} times")
         elif texts:
             values[name] = read_text(schema, texts[0])
-        elif name in operation.required:
-            raise Refused(f"the parameter {name} is missing", 422)
+        elif name in required:
+            raise Malformed(f"the parameter {name} is missing")
         if name in values and (wrong := flaw(schema, values[name], f"the parameter {name}")):
-            raise Refused(wrong, 422)
+            raise Malformed(wrong)
     return values
 
 
@@ -124,7 +152,7 @@ def _out(call: Call) -> Response:
     values: dict[str, str] = call.json()["values"]
     for key, value in values.items():
         if wrong := value_flaw(value):
-            raise Refused(f"{key}: {wrong}", 422)
+            raise Malformed(f"{key}: {wrong}")
     call.host.out(call.caller, values)
     return Response(status_code=204)
 
@@ -157,7 +185,7 @@ def _changed(call: Call) -> Response:
 def _comment(call: Call) -> Response:
     text = call.json()["text"].strip()
     if wrong := value_flaw(text) or (None if text else "the text is empty"):
-        raise Refused(wrong, 422)
+        raise Malformed(wrong)
     call.host.comment(call.caller, text)
     return Response(status_code=204)
 
@@ -166,7 +194,7 @@ def _progress(call: Call) -> Response:
     body = call.json()
     text = body.get("text", "")
     if wrong := value_flaw(text):
-        raise Refused(wrong, 422)
+        raise Malformed(wrong)
     total = body.get("total")
     call.host.progress(call.caller, int(body["done"]), None if total is None else int(total), text)
     return Response(status_code=204)
@@ -202,21 +230,21 @@ def _encoded(text: str) -> bytes:
     try:
         return text.encode(errors="surrogateescape")
     except UnicodeEncodeError as error:
-        raise Refused("fragment: a surrogate without its other half is no text", 422) from error
+        raise Malformed("fragment: a surrogate without its other half is no text") from error
 
 
-_NAME: Schema = {"type": "string", "minLength": 1, "maxLength": 255}
+NAME: Schema = {"type": "string", "minLength": 1, "maxLength": 255}
 _VALUE: Schema = {"type": "string", "maxLength": LONGEST_VALUE, "pattern": "^[^\\u0000]*$"}
 _COUNT: Schema = {"type": "integer", "minimum": 0, "maximum": 10**15}
-_STRINGS: Schema = {"type": "array", "items": _NAME, "maxItems": 1000}
+NAMES: Schema = {"type": "array", "items": NAME, "maxItems": 100}
 _OUTCOME = record(
-    {"stage": _NAME, "state": _NAME, "outputs": {"type": "object", "additionalProperties": {"type": "string"}}}
+    {"stage": NAME, "state": NAME, "outputs": {"type": "object", "additionalProperties": {"type": "string"}}}
 )
-_STORED = record({"name": _NAME, "digest": _NAME, "size": _COUNT})
+_STORED = record({"name": NAME, "digest": NAME, "size": _COUNT})
 _MODE: Schema = {"type": "string", "pattern": "^[0-7]{3}$"}
 _KIND: Schema = {"type": "string", "enum": ["file", "tree"]}
 _ARTIFACT = record(
-    {"name": _NAME, "kind": _KIND, "digest": _NAME, "size": _COUNT, "mode": _MODE, "job": _NAME, "stage": _NAME}
+    {"name": NAME, "kind": _KIND, "digest": NAME, "size": _COUNT, "mode": _MODE, "job": NAME, "stage": NAME}
 )
 _SECONDS: Schema = {"type": "number", "minimum": 0}
 _TOTALS = record({"tests": _COUNT, "failures": _COUNT, "errors": _COUNT, "skipped": _COUNT, "seconds": _SECONDS})
@@ -233,8 +261,8 @@ _OUTPUTS = record(
     }
 )
 _FRAGMENT: Schema = {"type": "string", "maxLength": wire.LONGEST_JSON}
-_FROM = {"from": {**_NAME, "description": "A stage, a job, a commit or a repository; by default this job."}}
-_STORE_QUERY: Mapping[str, Schema] = {
+FROM = {"from": {**NAME, "description": "A stage, a job, a commit or a repository; by default this job."}}
+STORE_QUERY: Mapping[str, Schema] = {
     "kind": {**_KIND, "default": "file", "description": "The body is a file's bytes, or a tar of a folder's content."},
     "mode": {**_MODE, "default": "644", "description": "A file's permission bits, in octal."},
 }
@@ -242,7 +270,7 @@ _STORE_QUERY: Mapping[str, Schema] = {
 OPERATIONS: Sequence[Operation] = (
     Operation(
         "GET", "/v1/attempt", "getAttempt", "Who the token stands for.", _attempt,
-        (200, record({"job": _NAME, "stage": _NAME, "attempt": _COUNT, "shared": {"type": "boolean"}})),
+        (200, record({"job": NAME, "stage": NAME, "attempt": _COUNT, "shared": {"type": "boolean"}})),
     ),
     Operation(
         "POST", "/v1/heartbeat", "heartbeat", "Say that the stage lives, so that `idle=` does not end it.", _heartbeat,
@@ -262,18 +290,18 @@ OPERATIONS: Sequence[Operation] = (
     ),
     Operation(
         "POST", "/v1/stages", "addStages", "Add the stages of a Gzlfile fragment to the job.", _add_stages,
-        (201, record({"stages": {"type": "array", "items": _NAME}})), repeatable=True,
-        body=record({"fragment": _FRAGMENT}, {"before": _STRINGS}),
+        (201, record({"stages": {"type": "array", "items": NAME}})), repeatable=True,
+        body=record({"fragment": _FRAGMENT}, {"before": NAMES}),
     ),
     Operation(
         "GET", "/v1/last-run", "getLastRun", "The commit that a stage last ran, or passed, on.", _last_run,
         (200, _COMMIT),
-        query={"stage": {**_NAME, "description": "By default the caller's."}, "passed": {"type": "boolean"}},
+        query={"stage": {**NAME, "description": "By default the caller's."}, "passed": {"type": "boolean"}},
     ),
     Operation(
         "GET", "/v1/changed", "getChanged", "The paths that changed since a stage last passed.", _changed,
         (200, record({"paths": {"type": "array", "items": {"type": "string"}}})), lane="stream",
-        query={"since": {**_NAME, "description": "A stage, by default the caller's."}, "glob": _STRINGS},
+        query={"since": {**NAME, "description": "A stage, by default the caller's."}, "glob": NAMES},
     ),
     Operation(
         "POST", "/v1/comments", "addComment", "Add a comment to the job.", _comment, (204, None), repeatable=True,
@@ -286,21 +314,21 @@ OPERATIONS: Sequence[Operation] = (
     *(
         Operation(
             method, "/v1/reports/{name}", f"{name}Report", "Take a test report in JUnit's XML.", _report,
-            (200, _TOTALS), media="application/xml", lane="stream",
+            (200, _TOTALS), media={"application/xml": {}}, lane="stream",
         )
         for method, name in (("PUT", "put"), ("POST", "post"))
     ),
     Operation(
-        "GET", "/v1/artifacts/{name}", "getArtifact", "What an artifact is.", _find, (200, _ARTIFACT), query=_FROM,
+        "GET", "/v1/artifacts/{name}", "getArtifact", "What an artifact is.", _find, (200, _ARTIFACT), query=FROM,
     ),
     Operation(
         "GET", "/v1/objects/{name}", "getObject", "An artifact's content: a file's bytes, or a tar of a folder's.",
-        _fetch, (200, "application/octet-stream"), query=_FROM, lane="stream",
+        _fetch, (200, "application/octet-stream"), query=FROM, lane="stream",
     ),
     *(
         Operation(
             method, "/v1/objects/{name}", f"{name}Object", "Keep a file, or a folder as a tar, as an artifact.", _store,
-            (201, _STORED), query=_STORE_QUERY, media="application/octet-stream", lane="stream",
+            (201, _STORED), query=STORE_QUERY, media={"application/octet-stream": {}}, lane="stream",
         )
         for method, name in (("PUT", "put"), ("POST", "post"))
     ),

@@ -1,12 +1,13 @@
 """The part of JSON Schema (2020-12) that the API's document uses: one value both describes a request and checks it."""
 
+import math
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 Schema = Mapping[str, Any]
 
-TEXT: Schema = {"type": "string"}
+_NUMBER = re.compile(r"-?[0-9]{1,400}(\.[0-9]{1,400})?([eE][+-]?[0-9]{1,4})?")  # RFC 8259
 _TYPES: Mapping[str, tuple[type, ...]] = {
     "object": (dict,),
     "array": (list,),
@@ -55,7 +56,7 @@ def read_text(schema: Schema, text: str) -> object:
         return text == "true"
     if kind == "integer" and re.fullmatch(r"-?[0-9]{1,18}", text):
         return int(text)
-    if kind == "number" and re.fullmatch(r"-?[0-9]{1,18}(\.[0-9]{1,18})?", text):
+    if kind == "number" and _NUMBER.fullmatch(text) and math.isfinite(float(text)):
         return float(text)
     return text
 

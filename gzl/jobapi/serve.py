@@ -27,6 +27,7 @@ class Service:
             ws="none",
             backlog=2048,
             timeout_keep_alive=30,
+            h11_max_incomplete_event_size=1 << 20,  # a query may have a hundred globs
         )
         self._server = _Server(config, end_within)
 
