@@ -24,6 +24,7 @@ SECTIONS = {
     "ssh": "pushes over SSH",
     "latency": "from a push to its first step",
     "output": "a stage that prints 200 MB",
+    "memory": "the agent's memory while a stage logs 2 GB",
     "notes": "results written and read, gzl list, at up to 100,000 jobs",
     "startup": "gzl --version",
     "checkout": "the second checkout of 4,000 files",

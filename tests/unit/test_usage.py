@@ -60,7 +60,7 @@ def test_samples_rise_are_kept_and_go_on_under_a_later_agent(tmp_path: Path) -> 
     sampler = Sampler()
     sampler.begin(tmp_path, begun)
     assert sampler.next_due() == begun + 1
-    sampler.note(tmp_path, begun + 1, [os.getpid()], cpu=3.0)
+    sampler.note(tmp_path, begun + 1, [], cpu=3.0)
     sampler.note(tmp_path, begun + 2, [])
     first, second = read_samples(tmp_path)
     assert (first.at, first.cpu, second.at, second.cpu, second.memory) == (1, 3, 2, 3, 0), "what was used was used"
