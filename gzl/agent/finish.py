@@ -17,7 +17,7 @@ from gzl.kit.proc import marked, signal_all
 from gzl.logs import gather
 from gzl.logs.masking import Moved, masker
 from gzl.logs.store import Objects
-from gzl.model import comment, refs
+from gzl.model import refs
 from gzl.model.journal import replay
 from gzl.model.pipeline import Stage
 from gzl.model.record import Attempt, JobRecord, StageResult, StepResult, without_agent
@@ -42,10 +42,7 @@ def finish(
     full = {name: gathered.stage(result, stages[name]) for name, result in record.stages.items()}
     done = without_agent(replace(record, stages=full))
     moved = branches.updates(repo, done, done.ref)
-    comments = [
-        comment.from_data(entry.data or {}) for entry in unfinished.journal(repo.layout, done.id)
-        if entry.what == "comment"
-    ]  # fmt: skip
+    comments = unfinished.comments(repo.layout, done.id)
     updates = [*moved, RefUpdate(refs.live(done.id), None, ANY)]
     record_it = partial(
         store.record, repo, done.writer, done,
