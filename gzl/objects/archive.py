@@ -65,16 +65,17 @@ def pack_many(root: Path, names: Iterable[str], out: BinaryIO, *, times: bool = 
     _pack(root, sorted({checked_name(name, str(root)) for name in names}), out, times=times)
 
 
-def unpack(source: BinaryIO, target: Path, *, max_bytes: int = MAX_BYTES) -> None:
-    """Make the folder `target` what the archive holds, or merge it into that: files take the place of files. If it
-    raises (UserError for a member that is refused, by its name), `target` is as it was."""
+def unpack(source: BinaryIO, target: Path, *, replace: bool = True, max_bytes: int = MAX_BYTES) -> None:
+    """Make the folder `target` what the archive holds, or merge it into that: files take the place of files, or
+    without `replace` only fill gaps. If it raises (UserError for a member that is refused, by its name), `target` is as
+    it was."""
     what = "archive"
     target.parent.mkdir(parents=True, exist_ok=True)
     with _fresh(target.parent) as fresh, _checking(what):
         decompressed = _decompressed(source)
         _extract(Source(decompressed, what, max_bytes), fresh, what, hard_links=False)
         _drain(decompressed, source, what)
-        placing.place(fresh, target)
+        placing.place(fresh, target, replace=replace)
 
 
 def repack(tar: BinaryIO, out: BinaryIO, tmp: Path, *, max_bytes: int = MAX_BYTES) -> None:

@@ -32,18 +32,19 @@ def descended(folder: int, names: Sequence[str]) -> Iterator[int]:
         yield folder
 
 
-def place(fresh: Path, target: Path) -> None:
+def place(fresh: Path, target: Path, *, replace: bool = True) -> None:
     """Move what is in the folder `fresh` to `target`, on the same file system: into it, if it is a folder. A file
     takes the place of a file or link. UserError, and nothing has been moved, where a folder would have to take the
-    place of something else or the other way round."""
+    place of something else or the other way round. Without `replace` whatever is there stays."""
     os.chmod(fresh, 0o755)
     if not os.path.lexists(target):
         os.rename(fresh, target)
         return
     try:
         with opened(fresh) as source, opened(target) as into:
-            _check(source, into, str(target))
-            _move(source, into)
+            if replace:
+                _check(source, into, str(target))
+            _move(source, into, replace=replace)
     except NotADirectoryError as error:
         raise UserError(
             f"{escaped(str(target))}: is in the way of a folder; remove it, or unpack somewhere else"
@@ -77,12 +78,13 @@ def _check(source: int, into: int, path: str) -> None:
             raise UserError(f"{shown}: is a folder, in the way of a file of the same name; remove it first")
 
 
-def _move(source: int, into: int) -> None:
+def _move(source: int, into: int, *, replace: bool) -> None:
     for name in os.listdir(source):
-        if _is_folder(name, source) and _mode(name, into) is not None:
+        there = _mode(name, into)
+        if there is not None and stat.S_ISDIR(there) and _is_folder(name, source):
             with opened(name, source) as below, opened(name, into) as below_into:
-                _move(below, below_into)
-        else:
+                _move(below, below_into, replace=replace)
+        elif there is None or replace:
             os.rename(name, name, src_dir_fd=source, dst_dir_fd=into)
 
 

@@ -342,6 +342,19 @@ def test_links_in_the_target_are_not_followed(tmp_path: Path) -> None:
     assert _listing(outside) == {"file": ("0o644", b"theirs")}
 
 
+def test_only_gaps_are_filled(tmp_path: Path) -> None:
+    target = tmp_path / "target"
+    (target / "both").mkdir(parents=True)
+    (target / "both/file").write_text("mine")
+    (target / "link").symlink_to("both")
+    names = ("both/file", "both/new", "link/file", "new/file")
+    data = zstandard.compress(_foreign(lambda tar: [_add(tar, name, data=b"theirs") for name in names] and None))
+    archive.unpack(io.BytesIO(data), target, replace=False)
+    assert {name: found[1] for name, found in _listing(target).items() if found[0] != "folder"} == {
+        "both/file": b"mine", "both/new": b"theirs", "link": "both", "new/file": b"theirs",
+    }  # fmt: skip
+
+
 def test_bombs(tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
     with (tmp_path / "in/zeros").open("wb") as file:
