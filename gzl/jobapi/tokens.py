@@ -1,15 +1,16 @@
-"""Tokens that say which attempt of which stage calls: `<stage>.<attempt>.<MAC>`, the stage percent-encoded.
+"""Tokens that say which attempt of which stage calls: `<stage>.<attempt>.<MAC>`, stage and MAC in hex: a stage's name
+may have letters of any script, and a header of HTTP is ASCII.
 
 The MAC is keyed BLAKE2b (RFC 7693) over job, stage and attempt. Its key lies in the job's folder, so that an agent that
 takes a job over accepts the tokens that an earlier one gave out.
 """
 
 import os
+import re
 from contextlib import suppress
 from pathlib import Path
 
 from gzl.jobapi.refused import Refused
-from gzl.model.refs import decode, encode
 
 # hashlib would load OpenSSL, 3.4 ms between a push and its first step; this is the module that its blake2b is from.
 try:
@@ -18,6 +19,7 @@ except ImportError:  # an interpreter built without it
     from hashlib import blake2b
 
 _KEY_BYTES = 32
+_TOKEN = re.compile(r"((?:[0-9a-f]{2})+)\.([0-9]{1,9})\.[0-9a-f]{48}")
 
 
 class Tokens:
@@ -29,18 +31,17 @@ class Tokens:
 
     def issue(self, stage: str, attempt: int) -> str:
         """The token of an attempt: visible ASCII without white space."""
-        return f"{encode(stage)}.{attempt}.{self._mac(stage, attempt)}"
+        return f"{stage.encode(errors='surrogateescape').hex()}.{attempt}.{self._mac(stage, attempt)}"
 
     def read(self, token: str) -> tuple[str, int]:
         """Stage and attempt of a token that `issue` gave. Refused (401) for any other."""
         from hmac import compare_digest  # with hashlib; only an agent that is called needs it
 
-        head, _, mac = token.rpartition(".")
-        stage, _, number = head.rpartition(".")
-        # What is compared is the whole token, so that one attempt has one spelling: not `+1`, not `1_0`, not `%2e`.
-        if mac and number.isascii() and number.isdecimal() and len(number) < 10:
-            named = decode(stage), int(number)
-            if compare_digest(self.issue(*named).encode(errors="replace"), token.encode(errors="replace")):
+        match = _TOKEN.fullmatch(token)
+        if match is not None:
+            named = bytes.fromhex(match[1]).decode(errors="surrogateescape"), int(match[2])
+            # What is compared is the whole token, so that an attempt has one spelling only.
+            if compare_digest(self.issue(*named), token):
                 return named
         raise Refused("GZL_TOKEN is no token of this job: it is set for each stage, do not change or keep it", 401)
 
@@ -53,8 +54,8 @@ def key(path: Path) -> bytes:
     """The key in the file `path`, made (mode 0600) if there is none yet."""
     with suppress(FileExistsError):
         # Linked into place when it is whole: an agent that dies on the way must not leave half a key to the next one.
-        aside = path.with_name(f".{path.name}.{os.getpid()}")
-        fd = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        aside = path.with_name(f".{path.name}.{os.urandom(8).hex()}")
+        fd = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         try:
             os.write(fd, os.urandom(_KEY_BYTES))
         finally:
