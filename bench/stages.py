@@ -122,7 +122,7 @@ def _job(path: Path) -> str:
     names = tuple(line[: line.index(":")] for line in (path / "Gzlfile").read_text().splitlines() if line[0] != " ")
     with open_index(repo) as index:
         asked = Asked(new_job_id(now), event, found, own(repo), now, SLOTS, names)
-        request = jobs.answer(asked, index, None)
+        request = jobs.answer(repo, asked, index, None)
     assert isinstance(request, JobRequest), request
     jobs.create(repo, request)
     return request.record.id

@@ -39,7 +39,7 @@ class JobState:
         self._record = request.record
         self._unread = entries
         self._numbers: dict[str, int] = {}
-        self._with_outputs: set[str] = set()
+        self._with_outputs = {name for name, kept in request.record.stages.items() if kept.outputs}
         self.stages = dict(request.stages)
         for entry in entries:
             if entry.what == "added":

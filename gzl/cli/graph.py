@@ -38,7 +38,7 @@ def command(app: App, file: str | None, dot: bool, stages: tuple[str, ...]) -> i
     input.
     """
     pipeline = load(*read_gzlfile(app, file))
-    graph = _needed(_fold(pipeline), [_family(pipeline, stage) for stage in stages])
+    graph = _needed({**_foreign(pipeline), **_fold(pipeline)}, [_family(pipeline, stage) for stage in stages])
     lines = _dot(graph) if dot else [*_rules([] if stages else pipeline.rules), *_tree(graph)]
     click.echo("\n".join(lines))
     return 0
@@ -70,6 +70,18 @@ def _name(ref: StageRef) -> str:
 
 def _fold(pipeline: Pipeline) -> dict[str, _Node]:
     return {name: _Node(name, pipeline.stages[members[0]], len(members)) for name, members in pipeline.families.items()}
+
+
+def _foreign(pipeline: Pipeline) -> dict[str, _Node]:
+    """The stages of other repositories that are depended on: what they wait for stands in their own graphs."""
+    refs = (
+        ref
+        for stage in pipeline.stages.values()
+        for needed in stage.dependencies
+        for ref in needed.alternatives
+        if ref.repo
+    )
+    return {str(ref): _Node(str(ref), Stage(str(ref)), 1) for ref in refs}
 
 
 def _family(pipeline: Pipeline, name: str) -> str:
@@ -173,11 +185,9 @@ def _legend(graph: Mapping[str, _Node]) -> list[str]:
 
 def _dot(graph: Mapping[str, _Node]) -> list[str]:
     lines = ["digraph gzl {", "  rankdir=LR;", "  node [shape=box, style=rounded];"]
-    foreign: dict[str, None] = {}
     for node in graph.values():
-        lines.append(f"  {_quoted(node.name)} [label={_quoted(node.title)}];")
-        foreign.update({name: None for name, _ in node.edges() if name not in graph})
-    lines += [f"  {_quoted(name)} [style=dashed];" for name in foreign]
+        style = ", style=dashed" if "//" in node.name else ""
+        lines.append(f"  {_quoted(node.name)} [label={_quoted(node.title)}{style}];")
     for node in graph.values():
         for name, dependency in node.edges():
             style = ' [label="first to pass"]' if len(dependency.alternatives) > 1 else _STYLES[dependency.when]

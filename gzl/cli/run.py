@@ -7,6 +7,7 @@ import click
 from gzl.cli.boundary import INTERRUPTED, PASSED, say
 from gzl.cli.context import App, in_repository
 from gzl.cli.follow import Follower
+from gzl.cli.join import join
 from gzl.cli.render import Paper, summary
 from gzl.cli.stop import stop
 from gzl.cli.watch import exit_status, watch
@@ -47,10 +48,19 @@ def _duration(_context: click.Context, _option: click.Parameter, value: str | No
     "--idle", callback=_duration, metavar="DURATION", help="Stop it when no stage has printed anything for this time."
 )
 @click.option("--detach", is_flag=True, help="Start the job, print its id, and leave it to itself.")
+@click.option(
+    "--join",
+    "joining",
+    is_flag=True,
+    help="With --stage: take the verdict on these stages at COMMIT [default: HEAD] if there is one, in whatever job;"
+    " else follow the job that is at it; only else start one.",
+)
+@click.option("--or-head", is_flag=True, hidden=True, help="With --join: HEAD, where there is no such commit.")
+@click.option("--json", "as_json", is_flag=True, help="With --join: print the record of the job that was taken.")
 @in_repository
 def command(
     app: App, provider: str, commit: str | None, stages: tuple[str, ...], again: bool, failed: bool,
-    timeout: int | None, idle: int | None, detach: bool,
+    timeout: int | None, idle: int | None, detach: bool, joining: bool, or_head: bool, as_json: bool,
 ) -> int:  # fmt: skip
     """Run the pipeline on PROVIDER.
 
@@ -61,12 +71,20 @@ def command(
     """
     if failed and not again:
         raise UserError("--failed goes with --again: `gzl run --again --failed`")
+    if joining and (not stages or again or detach):
+        raise UserError("--join needs --stage, and goes with neither --again nor --detach")
+    if as_json and not joining:
+        raise UserError("--json goes with --join; `gzl show --json` prints the record of a job that has run")
     runner(provider)  # says what there is, before anything is made
     repo = app.initialised
     settings = read_settings(repo)
+    if joining:
+        commit = "HEAD" if commit is None or (or_head and repo.resolve(commit) is None) else commit
     asked = replace(_asked(app, settings, commit, stages, provider, again=again), timeout=timeout, idle=idle)
+    if joining:
+        return join(app, repo, settings, asked, as_json=as_json)
     with open_index(repo) as index:
-        outcome = jobs.answer(asked, index, settings.trusted)
+        outcome = jobs.answer(repo, asked, index, settings.trusted)
         if isinstance(outcome, JobRequest) and failed:
             outcome = jobs.only_failed(outcome, _earlier(index, outcome.record))
     match outcome:
@@ -88,7 +106,7 @@ def _run(app: App, repo: Repo, request: JobRequest, *, detach: bool) -> int:
     if detach:
         click.echo(job)
         return PASSED
-    follower = Follower.of(repo, job)
+    follower = Follower.of(repo, job, app.environ)
     if follower is None:
         raise UserError(f"{job}: was removed before it could be watched; `gzl show {job}`")
     try:

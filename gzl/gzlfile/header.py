@@ -218,8 +218,6 @@ def _dependencies(text: Logical, at: int, report: Report) -> tuple[tuple[Depende
             seen.add(ref)
             if ref.repo is None:
                 mentions.append(Mention(ref.stage, text.place(offset)))
-            else:
-                report.warn(text.place(offset), options.foreign_dependency(dependency), "remove it for now")
     return tuple(found), tuple(mentions)
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from gzl.gzlfile import values
 from gzl.gzlfile.values import Kind
-from gzl.model.pipeline import Dependency, Pipeline, Stage
+from gzl.model.pipeline import Pipeline, Stage
 
 _FLAG = Kind("yes or no; the name alone means yes", values.flag)
 _DURATION = Kind("a duration: 90s, 10m, 1h30m", values.seconds)
@@ -87,8 +87,18 @@ OPTIONS = {
             "Run a test that is known to be flaky up to this many times more.",
             only=("0",),
         ),
-        Option("secrets", Kind("names with white space between", values.secrets), "Secrets that the stage gets."),
-        Option("cache", Kind('`"PATH… key=GLOB…"`', values.cache), "Paths to restore before and to save after a pass."),
+        Option(
+            "secrets",
+            Kind("names with white space between", values.secrets),
+            "Secrets that the stage gets.",
+            available=True,
+        ),
+        Option(
+            "cache",
+            Kind('`"PATH… key=GLOB…"`', values.cache),
+            "Paths to restore before and to save after a pass.",
+            available=True,
+        ),
         Option("isolate", _FLAG, "Run in a sandbox that cannot write to the repository.", only=("no",)),
         Option("network", Kind("a word, such as none", values.word), "The network that the stage may use."),
         Option("cpu", Kind("processors: 2, 0.5, 500m", values.millicpus), "Processors to reserve."),
@@ -123,24 +133,8 @@ def unavailable(pipeline: Pipeline, stage_names: Iterable[str]) -> list[str]:
 
 def _unavailable(stage: Stage) -> list[str]:
     where = f"line {stage.line}: stage {stage.family or stage.name}"
-    options = [
+    return [
         f"{where}: `{name}={value}` is not available in this version of gzl; remove it"
         for name, value in stage.options.items()
         if not carried_out(name, value)
     ]
-    foreign = [
-        f"{where}: {foreign_dependency(dependency)}; remove it"
-        for dependency in stage.dependencies
-        if is_foreign(dependency)
-    ]
-    return options + foreign
-
-
-def is_foreign(dependency: Dependency) -> bool:
-    """Whether a dependency names a stage of another repository."""
-    return any(ref.repo is not None for ref in dependency.alternatives)
-
-
-def foreign_dependency(dependency: Dependency) -> str:
-    """The sentence that refuses a dependency on another repository, but for what to do."""
-    return f"a dependency on another repository (`{dependency}`) is not available in this version of gzl"

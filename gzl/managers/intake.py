@@ -140,7 +140,7 @@ class Intake:
             again=event.kind is EventKind.CRON,
             follow_up=True,
         )
-        return self._carry_out(event, answer(asked, index, self.settings.trusted))
+        return self._carry_out(event, answer(self._repo, asked, index, self.settings.trusted))
 
     def _carry_out(self, event: Event, outcome: Answer) -> str:
         match outcome:

@@ -5,9 +5,12 @@ Both the repo manager and `gzl run` make their jobs here, so that both give the 
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 
 from gzl.errors import UserError
+from gzl.git import foreign
 from gzl.git import refs as git_refs
+from gzl.git.foreign import Foreign
 from gzl.git.refs import RefUpdate
 from gzl.git.repo import Repo
 from gzl.git.source import GZLFILE, Source
@@ -22,7 +25,7 @@ from gzl.model.request import JobRequest
 from gzl.model.result import State
 from gzl.notes import verdicts
 from gzl.planning.definition import definition
-from gzl.planning.plan import select
+from gzl.planning.plan import select, stages_of
 from gzl.planning.triggers import asked_for, limits, rules_for, skip_reason
 from gzl.records import unfinished
 from gzl.records.index import Index
@@ -76,7 +79,7 @@ class Asked:
     """Seconds that it may go on without output, instead of what the rules say."""
 
 
-def answer(asked: Asked, index: Index, trusted: frozenset[str] | None) -> Answer:
+def answer(repo: Repo, asked: Asked, index: Index, trusted: frozenset[str] | None) -> Answer:
     """What comes of the question: a job to be run, or why there is none."""
     event, source = asked.event, asked.source
     if source.gzlfile is None:
@@ -93,10 +96,14 @@ def answer(asked: Asked, index: Index, trusted: frozenset[str] | None) -> Answer
         stages = select(pipeline, wanted)
         if problems := unavailable(pipeline, stages):
             raise UserError("\n".join(f"{where}: {problem}" for problem in problems))
+        elsewhere = _elsewhere(repo, asked, stages, where)
     except UserError as error:
         return Refused(replace(_record(asked, {}, "", ()), state=State.FAILED, finished=asked.now, reason=str(error)))
-    wish = definition(stages, pipeline.env)
-    if not asked.again and not _been_elsewhere(asked, stages, index):
+    # A name with `//` is no variable's. What another repository is at decides over the verdict, as a variable would.
+    wish = definition(stages, {**pipeline.env, **{name: at or "" for name, at in elsewhere.tips.items()}})
+    told = None not in elsewhere.tips.values()
+    stages = {**elsewhere.stages, **stages}
+    if not asked.again and told and not _been_elsewhere(asked, stages, index):
         known = verdicts.find(index, commit=source.commit, tree=source.tree, definition=wish, trusted=trusted)
         if known is not None:
             return Known(known)
@@ -136,6 +143,13 @@ def _kept(result: StageResult, job: str) -> StageResult:
     )  # fmt: skip
 
 
+def members(asked: Asked) -> tuple[str, ...]:
+    """The stages that are asked for by name, those of a matrix one by one. UserError as `answer` has it."""
+    where = f"{asked.source.commit[:12]}:{GZLFILE}"
+    pipeline = load(asked.source.gzlfile or b"", where)
+    return tuple(dict.fromkeys(chain.from_iterable(stages_of(pipeline, n) for n in _wanted(pipeline, asked, where))))
+
+
 def create(repo: Repo, request: JobRequest) -> None:
     """Make the job: pin its commit against gc, then its folder, from which any agent can run it."""
     record = request.record
@@ -152,6 +166,14 @@ def _been_elsewhere(asked: Asked, stages: Mapping[str, Stage], index: Index) -> 
         return False
     newest = index.by_ref(asked.event.ref, 1)
     return bool(newest) and newest[0].tree != asked.source.tree
+
+
+def _elsewhere(repo: Repo, asked: Asked, stages: Mapping[str, Stage], where: str) -> Foreign:
+    """What stands for the stages of other repositories that these depend on."""
+    try:
+        return foreign.resolve(repo, stages.values(), asked.event.branch or "")
+    except UserError as error:
+        raise UserError("\n".join(f"{where}: {line}" for line in str(error).splitlines())) from error
 
 
 def _wanted(pipeline: Pipeline, asked: Asked, where: str) -> tuple[str, ...]:
@@ -201,5 +223,5 @@ def _record(asked: Asked, stages: Mapping[str, Stage], wish: str, wanted: Sequen
 
 
 def _needed(stage: Stage, stages: Mapping[str, Stage]) -> set[str]:
-    named = {ref.stage for dependency in stage.dependencies for ref in dependency.alternatives}
+    named = {str(ref) for dependency in stage.dependencies for ref in dependency.alternatives}
     return {name for name, other in stages.items() if name in named or other.family in named}

@@ -304,7 +304,7 @@ def asked(repo: Repo, kind: EventKind = EventKind.PUSH, **said: object) -> Answe
     assert source is not None
     question = Asked(new_job_id(T0 + 60 * next(numbers)), Event(kind, MAIN, None, oid), source, "me", T0, 1)
     with open_index(repo) as index:
-        return answer(replace(question, **said), index, None)  # type: ignore[arg-type]
+        return answer(repo, replace(question, **said), index, None)  # type: ignore[arg-type]
 
 
 def test_a_revert_is_no_known_verdict_for_who_looks_back(repo: Repo) -> None:
