@@ -15,6 +15,7 @@ COMMANDS = {
     "graph": ("gzl.cli.graph", "Show the graph of stages."),
     "sync": ("gzl.cli.sync", "Exchange results with a remote."),
     "fsck": ("gzl.cli.fsck", "Check gzl's refs and notes, and mend what is derived."),
+    "gc": ("gzl.cli.gc", "Remove artifacts and logs that retention does not keep."),
     "reindex": ("gzl.cli.reindex", "Rebuild the index from the refs."),
     "manage-repo": ("gzl.cli.manage_repo", "Turn events into jobs, and run them."),
 }

@@ -1,4 +1,5 @@
-"""The object store of a repository, by its settings: `gzl.store` names it, `gzl.storeCache` limits the local copies."""
+"""The object store of a repository, by its settings: `gzl.store` names it, `gzl.storeCache` limits the local copies,
+`gzl.storeShared` false says that nobody else uses it."""
 
 from collections.abc import Mapping
 from typing import Protocol
@@ -9,6 +10,7 @@ from gzl.objects.base import CACHE_BYTES, ObjectStore, open_store
 
 KEY = "gzl.store"
 CACHE_KEY = "gzl.storeCache"
+SHARED_KEY = "gzl.storeShared"
 
 
 class Configured(Protocol):
@@ -31,6 +33,11 @@ def of(repo: Configured, environ: Mapping[str, str]) -> ObjectStore:
     cache_bytes = _cache_bytes(repo.config(CACHE_KEY))
     cache = folder / "cache" if cache_bytes else None
     return open_store(url, folder=folder, cache=cache, environ=environ, cache_bytes=cache_bytes)
+
+
+def alone(repo: Configured) -> bool:
+    """Whether nobody else uses the store, so that what this repository does not know is nobody's."""
+    return embedded(repo) or (repo.config(SHARED_KEY) or "").lower() in ("false", "no", "off", "0")
 
 
 def embedded(repo: Configured) -> bool:
