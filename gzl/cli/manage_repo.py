@@ -11,6 +11,7 @@ from gzl.cli.context import App, in_repository
 from gzl.kit import crash
 from gzl.managers.launch import IDLE, start_agent
 from gzl.managers.repo import AlreadyManaged, RepoManager
+from gzl.runners import cgroup
 
 
 @click.command("manage-repo")
@@ -34,6 +35,9 @@ def command(app: App, daemon: bool, once: bool, idle: float | None) -> int:
         os.setsid()
         idle = IDLE if idle is None else idle
     try:
+        cgroup.remove_old()
+        if why := cgroup.why_none():
+            _say(f"stages have no control groups, and end without them: {why}")
         manager = RepoManager(repo, app.clock, _say, lambda job: start_agent(repo, job, app.environ))
         manager.run(once=once, idle=idle)
     except AlreadyManaged as error:

@@ -18,6 +18,7 @@ from gzl.kit.fs import read_or_none, read_regular, write_atomic
 
 _PREFIX = "gzl-"
 _FILE = "cgroup"  # in an attempt directory: the path of its group
+_OLD = 60.0  # seconds
 _REMOVED_WITHIN = 1.0  # seconds that the kernel may need to let go of processes that are dead
 
 
@@ -80,20 +81,31 @@ class Cgroup:
             yield Path(folder)
 
 
-def make(directory: Path, number: int) -> Cgroup:
+def make(directory: Path) -> Cgroup:
     """A group for the attempt in `directory`, below the one that this process is in. NoCgroup if that cannot be."""
-    parent = _own()
-    path = parent / f"{_PREFIX}{os.getpid()}-{number}"
-    try:
-        path.mkdir(exist_ok=True)
-    except OSError as error:
-        raise NoCgroup(f"{parent}: no group can be made there: {error.strerror}") from error
-    if not (path / "cgroup.kill").exists():
-        path.rmdir()
-        raise NoCgroup("this kernel is older than Linux 5.14: its control groups have no cgroup.kill")
+    made = _make()
     # Before any process is moved: a later agent must find them all.
-    write_atomic(directory / _FILE, os.fsencode(path))
-    return Cgroup(path)
+    write_atomic(directory / _FILE, os.fsencode(made.path))
+    return made
+
+
+def why_none() -> str:
+    """Why this process cannot make groups, for people; empty if it can."""
+    try:
+        _make().remove()
+    except NoCgroup as error:
+        return str(error)
+    return ""
+
+
+def remove_old() -> None:
+    """Remove the empty groups that agents left which were killed together with all that could have gone on for them."""
+    with suppress(NoCgroup):
+        for path in _own().glob(f"{_PREFIX}*"):
+            # A new one is empty, too, until its agent puts somebody in.
+            with suppress(OSError):
+                if time.time() - path.stat().st_mtime > _OLD:
+                    path.rmdir()
 
 
 def find(directory: Path) -> Cgroup | None:
@@ -103,6 +115,20 @@ def find(directory: Path) -> Cgroup | None:
     with suppress(UserError):
         path = Path(os.fsdecode(read_regular(directory / _FILE, 4096) or b""))
     return Cgroup(path) if path.name.startswith(_PREFIX) and (path / "cgroup.kill").exists() else None
+
+
+def _make() -> Cgroup:
+    parent = _own()
+    # Never the name of another one, not even of an agent that is gone and had this pid: its attempts may still run.
+    path = parent / f"{_PREFIX}{os.getpid()}-{time.monotonic_ns():x}"
+    try:
+        path.mkdir()
+    except OSError as error:
+        raise NoCgroup(f"{parent}: no group can be made there: {error.strerror}") from error
+    if not (path / "cgroup.kill").exists():
+        path.rmdir()
+        raise NoCgroup("this kernel is older than Linux 5.14: its control groups have no cgroup.kill")
+    return Cgroup(path)
 
 
 def _own() -> Path:

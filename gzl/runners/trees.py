@@ -58,7 +58,6 @@ class Trees:
         self._roots: dict[int, Path] = {}
         self._owners: dict[_Key, Path | None] = {}
         self._sessions: dict[int, Path] = {}
-        self._made = 0
 
     def add(self, directory: Path, root: int, workspace: Path | None, group: Cgroup | None = None) -> None:
         """An attempt has begun, in a session that its shell `root` leads (0: nobody knows); `workspace` None: under an
@@ -83,9 +82,8 @@ class Trees:
         """A control group for the attempt; None if there are none here."""
         if self.without_groups:
             return None
-        self._made += 1
         try:
-            return cgroup.make(directory, self._made)
+            return cgroup.make(directory)
         except NoCgroup as error:
             self.without_groups = str(error)
             return None

@@ -12,7 +12,7 @@ import pytest
 
 from gzl.kit import proc
 from gzl.model.pipeline import Stage, Step
-from gzl.runners import attempt
+from gzl.runners import attempt, cgroup
 from gzl.runners.base import End, Work
 from gzl.runners.local import LocalRunner
 
@@ -194,6 +194,17 @@ def test_an_attempt_that_goes_on_has_a_group_and_leaves_none(runner: LocalRunner
     assert len((group / "cgroup.procs").read_text().split()) == 4, "the shells and both commands"
     end_of(runner)
     assert not group.exists()
+
+
+def test_empty_groups_of_killed_agents_are_removed_later(tmp_path: Path) -> None:
+    if cgroup.why_none():
+        return
+    group = cgroup.make(tmp_path)
+    cgroup.remove_old()
+    assert cgroup.find(tmp_path) == group, "somebody may be about to use it"
+    os.utime(group.path, (1, 1))
+    cgroup.remove_old()
+    assert cgroup.find(tmp_path) is None
 
 
 def test_where_there_are_no_groups_it_says_so(work: Callable[..., Work]) -> None:
