@@ -18,7 +18,6 @@ import time
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from functools import cache
 from pathlib import Path
 from shutil import rmtree
 from tempfile import mkdtemp
@@ -29,12 +28,10 @@ import zstandard
 from gzl.errors import TransientError, UserError
 from gzl.kit.text import escaped
 from gzl.objects import placing
+from gzl.objects.headers import BLOCK, Kind, Member, header
 from gzl.objects.members import (
-    BLOCK,
     CHUNK,
     MAX_BYTES,
-    Kind,
-    Member,
     Names,
     Source,
     checked_name,
@@ -45,10 +42,7 @@ from gzl.objects.members import (
 LEVEL = 3
 # One size of window and one way to work in parallel, however many processors there are: equal input, equal output.
 _THREADS = min(4, os.cpu_count() or 1)
-_NAME = 100  # bytes of the longest name that a header has room for
 _DEEPEST = 200  # folders in folders; each holds a file descriptor while it is packed
-_MODE = {Kind.FOLDER: 0o755, Kind.LINK: 0o777}
-_TYPE = {Kind.FILE: tarfile.REGTYPE, Kind.FOLDER: tarfile.DIRTYPE, Kind.LINK: tarfile.SYMTYPE}
 _GZIP = b"\x1f\x8b"
 _DAMAGED = (tarfile.TarError, zstandard.ZstdError, zlib.error, EOFError, ValueError, OverflowError)
 _ZEROS = bytes(CHUNK)
@@ -98,16 +92,16 @@ def to_plain_tar(source: BinaryIO, out: BinaryIO, *, max_bytes: int = MAX_BYTES)
     with _checking(what):
         decompressed = _decompressed(source)
         plain = Source(decompressed, what, max_bytes)
-        for member, tar, header in read(plain, what, hard_links=False):
+        for member, tar, found in read(plain, what, hard_links=False):
             names.add(member)
             if member.kind is Kind.LINK:
                 links.append(member)
             else:
-                out.write(_header(member))
-                _copy(content(plain, tar, header), out.write, member.size)
+                out.write(header(member))
+                _copy(content(plain, tar, found), out.write, member.size)
         _drain(decompressed, source, what)
     names.check_links()
-    out.write(b"".join(map(_header, links)) + bytes(2 * BLOCK))
+    out.write(b"".join(map(header, links)) + bytes(2 * BLOCK))
 
 
 class _Packer:
@@ -142,7 +136,7 @@ class _Packer:
     def finish(self) -> None:
         self._names.check_links()
         for name, target in sorted(self._names.links.items()):
-            self._write(_header(Member(name, Kind.LINK, target=target)))
+            self._write(header(Member(name, Kind.LINK, target=target)))
         self._write(bytes(2 * BLOCK))
         self._out.write(self._compressor.flush())
 
@@ -150,7 +144,7 @@ class _Packer:
         if path.count("/") >= _DEEPEST:
             raise UserError(f"{self._shown(path)}: is more than {_DEEPEST} folders deep")
         with placing.opened(name, folder) as opened:
-            self._write(_header(Member(path, Kind.FOLDER)))
+            self._write(header(Member(path, Kind.FOLDER)))
             self.inside(opened, path)
 
     def _file(self, folder: int, name: str, path: str) -> None:
@@ -162,7 +156,7 @@ class _Packer:
                 raise self._changed(path)
             executable = bool(before.st_mode & stat.S_IXUSR)
             modified = max(0, int(before.st_mtime)) if self._times else 0
-            self._write(_header(Member(path, Kind.FILE, before.st_size, executable, modified)))
+            self._write(header(Member(path, Kind.FILE, before.st_size, executable, modified)))
             if _copy(_read(fd, before.st_size), self._write, before.st_size) != before.st_size:
                 raise self._changed(path)
             after = os.fstat(fd)
@@ -203,36 +197,6 @@ def _pack(root: Path, names: list[str] | None, out: BinaryIO, *, times: bool) ->
         raise UserError(message) from error
 
 
-def _header(member: Member) -> bytes:
-    """The member's header. tarfile makes it, but for most members fills in a form: that takes a fifth of the time."""
-    name = member.name.encode(errors="surrogateescape")
-    if member.kind is not Kind.FILE or len(name) > _NAME or not (member.size | member.modified) < 8**11:
-        return _tarinfo(member).tobuf(tarfile.GNU_FORMAT, "utf-8", "surrogateescape")
-    size, modified = b"%011o" % member.size, b"%011o" % member.modified
-    form, total = _form(member.executable)
-    checksum = b"%06o\0" % (total + sum(name) + sum(size) + sum(modified))
-    # The fields of a header (tar(5)): name 0, mode and owners 100, size 124, time 136, checksum 148, type 156 …
-    return b"".join((name.ljust(100, b"\0"), form[100:124], size, b"\0", modified, b"\0", checksum, form[155:]))
-
-
-@cache
-def _form(executable: bool) -> tuple[bytes, int]:
-    """The header of a file without name, size and time, and what its bytes add to the checksum."""
-    member = Member("", Kind.FILE, executable=executable)
-    header = _tarinfo(member).tobuf(tarfile.GNU_FORMAT)
-    return header, int(header[148:154], 8) - 2 * sum(b"0" * 11)
-
-
-def _tarinfo(member: Member) -> tarfile.TarInfo:
-    header = tarfile.TarInfo(member.name)
-    header.type = _TYPE[member.kind]
-    header.mode = _MODE.get(member.kind, 0o755 if member.executable else 0o644)
-    header.size = member.size
-    header.mtime = member.modified
-    header.linkname = member.target
-    return header
-
-
 def _read(fd: int, size: int) -> Iterator[bytes]:
     while size > 0 and (piece := os.read(fd, min(size, CHUNK))):
         size -= len(piece)
@@ -254,7 +218,7 @@ def _extract(source: Source, folder: Path, what: str, *, hard_links: bool) -> No
     place = f"{folder}/"
     now = time.time_ns()
     made = {""}
-    for member, tar, header in read(source, what, hard_links=hard_links):
+    for member, tar, found in read(source, what, hard_links=hard_links):
         names.add(member)
         try:
             parent = member.name.rpartition("/")[0] if member.kind is not Kind.FOLDER else member.name
@@ -262,7 +226,7 @@ def _extract(source: Source, folder: Path, what: str, *, hard_links: bool) -> No
                 os.makedirs(place + parent, exist_ok=True)
                 made.add(parent)
             if member.kind is Kind.FILE:
-                _write_file(place + member.name, member, content(source, tar, header), now)
+                _write_file(place + member.name, member, content(source, tar, found), now)
             elif member.kind is Kind.SAME:
                 os.link(place + member.target, place + member.name, follow_symlinks=False)
         except OSError as error:

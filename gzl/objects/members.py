@@ -9,47 +9,16 @@ leads is followed among the archive's own members, after all of them were read.
 import re
 import tarfile
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from enum import StrEnum
-from typing import BinaryIO, Self
+from typing import BinaryIO
 
 from gzl.errors import UserError
 from gzl.kit.text import escaped
+from gzl.objects.headers import Header, Kind, Member
 
-BLOCK = 512  # bytes: tar's unit
 CHUNK = 1 << 20  # bytes
 MAX_BYTES = 256 << 30  # of an archive when it is unpacked, its headers counted
-# Of what stands before a member and says more of it: twice the longest path. tarfile takes it into memory whole, and
-# looks through it in quadratic time (CVE-2024-6232).
-_LONGEST_EXTENSION = 8192
-_EXTENSIONS = (tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE, tarfile.GNUTYPE_LONGNAME,
-               tarfile.GNUTYPE_LONGLINK)  # fmt: skip
 _PLAIN = re.compile(r"(?:[^/.\x00-\x1f\x7f][^/\x00-\x1f\x7f]*(?:/(?!\Z)|\Z))+")  # nothing to be checked further
 _MOST_LINKS = 40  # followed for one path, as in Linux (path_resolution(7))
-
-
-class Kind(StrEnum):
-    """What a member may be."""
-
-    FILE = "file"
-    FOLDER = "folder"
-    LINK = "link"
-    """A symbolic one."""
-    SAME = "same"
-    """A hard link: the same file as an earlier member."""
-
-
-@dataclass(frozen=True, slots=True)
-class Member:
-    """A member whose name was checked. `target` is where a link leads, as written, or an earlier member's name."""
-
-    name: str
-    kind: Kind
-    size: int = 0
-    executable: bool = False
-    modified: int = 0
-    """Seconds since the epoch; 0 if the archive does not say."""
-    target: str = ""
 
 
 def checked_name(name: str, what: str = "the archive") -> str:
@@ -176,23 +145,10 @@ class Source:
         return UserError(f"{self._what}: holds more than {self._max} bytes when it is unpacked; it is refused")
 
 
-class _Header(tarfile.TarInfo):
-    """A header that is looked at before tarfile acts on it."""
-
-    __slots__ = ()
-
-    @classmethod
-    def frombuf(cls, buf: bytes | bytearray, encoding: str | None, errors: str) -> Self:
-        header = super().frombuf(buf, encoding or "utf-8", errors)
-        if header.size < 0 or (header.type in _EXTENSIONS and header.size > _LONGEST_EXTENSION):
-            raise UserError(f"archive: {escaped(header.name, 200)!r}: a header of {header.size} bytes is refused")
-        return header
-
-
 def read(source: Source, what: str, *, hard_links: bool) -> Iterator[tuple[Member, tarfile.TarFile, tarfile.TarInfo]]:
     """The members, checked, with what `content` needs, whose data must be read before the next one is asked for. The
     root itself is left out. UserError for a member that is refused, and where the archive is cut off."""
-    with tarfile.open(fileobj=source, mode="r:", tarinfo=_Header, encoding="utf-8") as tar:  # type: ignore[call-overload]
+    with tarfile.open(fileobj=source, mode="r:", tarinfo=Header, encoding="utf-8") as tar:  # type: ignore[call-overload]
         while (header := tar.next()) is not None:
             tar.members.clear()  # otherwise it keeps all of them
             member = _member(header, what, hard_links=hard_links)
