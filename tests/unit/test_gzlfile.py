@@ -77,7 +77,7 @@ def test_what_cannot_be_done_yet_is_named() -> None:
         "`gzl: stable`: this version of gzl cannot run another; remove the line"
     ]
     said = "\n".join(unavailable(pipeline, ["test", "deploy"]))
-    for use in ("`shards=4`", "`runner=docker`", "`image=python:3.12`", "`secrets="):
+    for use in ("`shards=4`", "`runner=docker`", "`image=python:3.12`"):
         assert use in said
     assert "once" not in said
     fine = 'a [shell=bash, once, runner=local, isolate=no, matrix.x="1 2"]:\n\ttrue\n'
