@@ -263,55 +263,85 @@ class Agent:
 
     def _launch(self, name: str, key: str, remark: str) -> None:
         begun = Begun(name, self._state.next_attempt(name), self._slots.take())
-        workspace, problem = Path(self._directory(begun)), ""
+        stage, remarks = self._state.stages[name], [remark]
         try:
             workspace = self._slots.prepare(begun.slot)
         except (GzlError, OSError) as error:
-            problem = f"no workspace: {error}"
-        self._spawn(begun, key, workspace, problem, remark)
+            self._spawn(begun, key, None, f"no workspace: {error}", remarks)
+            return
+        if "cache" in stage.options:
+            self._chores.begin(
+                lambda: self._preparation.restore(stage, workspace),
+                lambda said: self._spawn(begun, key, workspace, "", [*remarks, said]),
+            )
+        else:
+            self._spawn(begun, key, workspace, "", remarks)
 
-    def _spawn(self, begun: Begun, key: str, workspace: Path, problem: str, remark: str) -> None:
-        stage, directory = self._state.stages[begun.stage], self._directory(begun)
+    def _spawn(self, begun: Begun, key: str, workspace: Path | None, problem: str, remarks: list[str]) -> None:
+        if self._stopping is not None:  # while its cache was restored
+            self._slots.free(begun.slot)
+            self._state.skip(Skip(begun.stage, self._stopping))
+            return
+        stage, directory = self._state.stages[begun.stage], self._layout.attempt(begun.stage, begun.number)
         # Only now: a stage's time is its workload's, and an agent that dies on the way here has begun nothing.
         self._state.start(begun, key)
         point("agent.started")
-        self._running[directory] = begun
+        self._running[str(directory)] = begun
         limits = limits_of(stage)
-        self._watch.begin(Path(directory), limits, self._moment())
-        if remark:
-            self._state.note("remark", begun.stage, begun.number, reason=remark)
-        end = End(Path(directory), None, None, problem)
+        self._watch.begin(directory, limits, self._moment())
+        self._remark(begun, *remarks)
+        state = State.LOST
         try:
-            if not problem:
-                env = self._preparation.env(stage, begun.number, Path(directory), workspace, self._state)
+            if workspace is not None:
+                env = self._preparation.env(stage, begun.number, directory, workspace, self._state)
                 parts = attempt.shell(stage), attempt.script(stage)
-                self._runner.start(Work(Path(directory), workspace, *parts, env, contained=bool(limits)))
+                self._runner.start(Work(directory, workspace, *parts, env, contained=bool(limits)))
         except Unfit as error:
-            self._conclude(end, State.FAILED, str(error))
+            state, problem = State.FAILED, str(error)
         except OSError as error:
-            self._conclude(end, State.LOST, f"could not be started: {error}")
-        else:
-            if problem:
-                self._conclude(end, State.LOST, problem)
+            problem = f"could not be started: {error}"
+        if problem:
+            del self._running[str(directory)]
+            self._conclude(begun, End(directory, None, None), state, problem, self._clock())
         point("agent.spawned")
 
     def _end(self, end: End) -> None:
+        """An attempt's workload has ended."""
+        begun = self._running.pop(str(end.directory))
+        self._watch.end(end.directory, self._moment())
         point("agent.ended")
-        self._conclude(end, *self._judge(end))
+        (state, reason), at = self._judge(end), self._clock()
+        stage = self._state.stages[begun.stage]
+        if state is State.PASSED and "cache" in stage.options:
+            # It keeps its slot, and nobody follows it, until its workspace is no longer read. An agent that is killed
+            # meanwhile has not noted the end: the next one finds it, and saves again.
+            workspace = self._slots.workspace(begun.slot)
+            self._chores.begin(
+                lambda: self._preparation.save(stage, workspace),
+                lambda said: self._conclude(begun, end, state, reason, at, said),
+            )
+        else:
+            self._conclude(begun, end, state, reason, at)
         point("agent.noted")
 
-    def _conclude(self, end: End, state: State, reason: str) -> None:
+    def _conclude(self, begun: Begun, end: End, state: State, reason: str, at: float, *remarks: str) -> None:
         """An attempt has ended; whether another one follows."""
-        begun = self._running.pop(str(end.directory))
-        self._slots.free(begun.slot)
         self._watch.end(end.directory, self._moment())
+        self._slots.free(begun.slot)
+        self._remark(begun, *remarks)
         data = usage_data(end.usage) if end.usage is not None else None
-        self._state.note("ended", begun.stage, begun.number, state=state, exit=end.exit, reason=reason, data=data)
+        self._state.note(
+            "ended", begun.stage, begun.number, time=at, state=state, exit=end.exit, reason=reason, data=data
+        )
         if state is State.LOST and self._stopping is None and self._state.may_try_again(begun):
             self._state.begun.pop(begun.stage)
             self._later.append((time.monotonic() + BACKOFF * 2 ** (begun.number - 1), begun.stage))
         else:
             self._settle(begun.stage, state)
+
+    def _remark(self, begun: Begun, *remarks: str) -> None:
+        for remark in filter(None, remarks):
+            self._state.note("remark", begun.stage, begun.number, reason=remark)
 
     def _judge(self, end: End) -> tuple[State, str]:
         if self._stopping is not None:

@@ -101,9 +101,8 @@ class Desk:
 
     def serve(self) -> None:
         """Run what was asked for."""
-        with suppress(IndexError):
-            while True:
-                self._tasks.popleft().run()
+        while self._tasks:
+            self._tasks.popleft().run()
 
     def close(self) -> None:
         """Refuse what was not run yet, and whatever comes later; let those go who wait for news."""
@@ -134,36 +133,23 @@ class Desk:
 
 
 class Chores:
-    """Long work beside the loop (a cache of gigabytes), each in a thread of its own, its end told in the loop."""
+    """Long work beside the loop (a cache of gigabytes), in threads of its own; what follows on it is done in the loop."""
 
     def __init__(self, wake: Callable[[], None]) -> None:
         self._wake = wake
         self._ended: deque[Callable[[], None]] = deque()
-        self._busy = 0
 
-    @property
-    def busy(self) -> bool:
-        """Whether the end of some is still to come."""
-        return self._busy > 0
-
-    def begin(self, work: Callable[[], T], then: Callable[[T | BaseException], None]) -> None:
-        """Run `work` in a thread, and then `then`, with its result or its exception, in the loop."""
-        self._busy += 1
+    def begin(self, work: Callable[[], T], then: Callable[[T], None]) -> None:
+        """Run `work` in a thread, and then `then` with its result in the loop. What `work` raises, `serve` does."""
         threading.Thread(target=self._run, args=(work, then), daemon=True).start()
 
     def serve(self) -> None:
-        """Run what follows from those that ended."""
-        with suppress(IndexError):
-            while True:
-                follow = self._ended.popleft()
-                self._busy -= 1
-                follow()
+        """Do what follows on those that ended."""
+        while self._ended:
+            self._ended.popleft()()
 
-    def _run(self, work: Callable[[], T], then: Callable[[T | BaseException], None]) -> None:
-        outcome: T | BaseException
-        try:
-            outcome = work()
-        except BaseException as error:  # noqa: BLE001  handed to the loop, which knows what it means
-            outcome = error
-        self._ended.append(lambda: then(outcome))
+    def _run(self, work: Callable[[], T], then: Callable[[T], None]) -> None:
+        task = _Task(work)
+        task.run()
+        self._ended.append(lambda: then(task.result()))
         self._wake()

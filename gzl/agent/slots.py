@@ -48,6 +48,10 @@ class Slots:
         """The attempt in the slot has ended."""
         self._used.discard(slot)
 
+    def workspace(self, slot: int) -> Path:
+        """The checkout in the slot, as the attempt in it left it."""
+        return self._spaces[slot].path
+
     def prepare(self, slot: int) -> Path:
         """A clean checkout in the slot. CommandFailed or OSError if git or the disk will not have it."""
         return self._spaces[slot].prepare()

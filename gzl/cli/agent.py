@@ -29,6 +29,7 @@ from gzl.records import unfinished
 from gzl.runners.base import runner
 
 if TYPE_CHECKING:
+    from gzl.agent.caches import Caches
     from gzl.agent.host import AgentHost
     from gzl.objects.base import ObjectStore
 
@@ -63,11 +64,18 @@ def main() -> int:
         means = Means(repo, tokens, store, vault.masker, conditions, system_clock, shared=True)
         return AgentHost(agent, agent.desk, means)
 
+    def caches() -> "Caches":
+        from gzl.agent.caches import Caches
+
+        tmp = repo.layout.objects / "tmp"
+        masks = lambda: vault.masker  # noqa: E731
+        return Caches(repo, lambda: store(repo), request.record, masker=masks, tmp=tmp, clock=system_clock)
+
     listener = Listener(
         lease.layout, tokens, host, Path(os.environ.get("XDG_RUNTIME_DIR") or os.environ.get("TMPDIR") or "/tmp")
     )
     preparation = Preparation(
-        request, os.environ, conditions=conditions, contact=listener, vault=vault, commands=shim.folder()
+        request, os.environ, conditions=conditions, contact=listener, vault=vault, caches=caches, commands=shim.folder()
     )
     agent = Agent(
         repo, lease, request, runs, conditions=conditions, preparation=preparation, clock=system_clock, grace=GRACE
