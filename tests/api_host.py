@@ -19,6 +19,11 @@ from gzl.jobapi.tokens import Tokens
 from gzl.model.layout import JobLayout
 
 JOB = "01jdf3k2q8v0h6m4c1x9z7n5ra"
+HOSTILE = [
+    "", ".", "..", "/etc/passwd", "../up", "a/../../b", "a/./b", "a//b", "a/", "a\\..\\b", "nul\0", "line\nend",
+    "tab\t", "x" * 256, "ä" * 128, "esc\x1b[2J", "rtl\u202etxt.exe", "zero\u200bwidth", "‥/dots", "／etc", "．．/wide",
+    "byte\udcff", "\ufffd", "line\u2028", "private\ue000",
+]  # fmt: skip
 
 
 @dataclass
@@ -159,11 +164,11 @@ class MemoryHost:
 class Served:
     """A real listener in front of a MemoryHost."""
 
-    def __init__(self, folder: Path, key: bytes = b"k" * 32) -> None:
+    def __init__(self, folder: Path, runtime: Path | None = None) -> None:
         self.layout = JobLayout(folder / JOB)
         self.layout.root.mkdir(exist_ok=True)
-        self.runtime = folder
-        self.tokens = Tokens(JOB, key)
+        self.runtime = runtime or folder
+        self.tokens = Tokens(JOB, b"k" * 32)
         self.host = MemoryHost(self.tokens)
         self.made = 0
         self.listener = self.listen()

@@ -61,6 +61,12 @@ class _Api:
 
         async def serve(request: Request) -> Response:
             operation = methods["GET" if request.method == "HEAD" else request.method]
+            if operation.body is not None:
+                # Here, and not in a thread: a slow client takes none from the others.
+                try:
+                    request.state.body = await _whole(request)
+                except Refused as error:
+                    return wire.problem(error.status, str(error))
             return await self._in_thread(operation.lane, lambda: self._operate(operation, request))
 
         return serve
@@ -84,8 +90,6 @@ class _Api:
             text = await _whole(request)
         except Refused as error:
             return wire.problem(error.status, str(error))
-        except ClientDisconnect:
-            return wire.problem(400, "the client went away before it had sent everything")
         try:
             body = wire.decoded(text, query["encoding"]) if "encoding" in query else text
         except Refused as error:
@@ -153,10 +157,13 @@ def _answered(act: Callable[[], Response]) -> Response:
 
 async def _whole(request: Request) -> bytes:
     body = bytearray()
-    async for piece in request.stream():
-        body += piece
-        if len(body) > wire.LONGEST_JSON:
-            raise wire.too_large(wire.LONGEST_JSON)
+    try:
+        async for piece in request.stream():
+            body += piece
+            if len(body) > wire.LONGEST_JSON:
+                raise wire.too_large(wire.LONGEST_JSON)
+    except ClientDisconnect as error:
+        raise Refused("the client went away before it had sent everything", 400) from error
     return bytes(body)
 
 

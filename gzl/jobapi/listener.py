@@ -68,6 +68,8 @@ class Listener:
     def close(self) -> None:
         """Stop listening; who waits is answered at once, and what is being carried out gets five seconds to end."""
         with self._lock:
+            if self._closing:
+                return
             self._closing = True
             service = self._service
         if service is not None:
@@ -110,7 +112,9 @@ class Listener:
         if earlier is not None and _is_private(earlier.parent):
             self._folder = earlier.parent
             return earlier
-        self._folder = runtime / f"gzl-{os.urandom(8).hex()}"
+        name = f"gzl-{os.urandom(8).hex()}"
+        fits = len(os.fsencode(runtime / name / "api")) <= _LONGEST_PATH
+        self._folder = (runtime if fits else Path("/tmp")) / name
         self._folder.mkdir(mode=0o700)
         return self._folder / "api"
 
@@ -148,7 +152,7 @@ def _bind_unix(path: Path) -> "_socket.socket":
         made.listen(_BACKLOG)
     except OSError as error:
         made.close()
-        raise TransientError(f"{path}: the Job API cannot listen there: {error.strerror}") from error
+        raise TransientError(f"{path}: the Job API cannot listen there: {error}") from error
     return made
 
 

@@ -58,7 +58,7 @@ class Call:
         return key or ""
 
     def json(self) -> dict[str, Any]:
-        """The body, as the operation describes it. Refused (400, 413, 415, 422) if it is not."""
+        """The body, as the operation describes it. Refused (400, 415, 422) if it is not."""
         if not hasattr(self.request.state, "json"):
             self.request.state.json = self._json()
         value: dict[str, Any] = self.request.state.json
@@ -68,8 +68,7 @@ class Call:
         kind = self.request.headers.get("content-type", "").partition(";")[0].strip().lower()
         if kind != "application/json":
             raise Refused(f"the body's media type is {kind or 'not given'}; it must be application/json", 415)
-        with self.body(wire.LONGEST_JSON) as body:
-            value = wire.json_of(body.read())
+        value = wire.json_of(self.request.state.body)
         assert self.operation.body is not None
         if wrong := flaw(self.operation.body, value, "body"):
             raise Malformed(wrong)
