@@ -147,8 +147,8 @@ class Trees:
         nobody else will."""
         living = []
         for pid in proc.children():
-            process = processes.process(pid)
-            if process is None or pid in self._roots or process.session == self._session:
+            process = None if pid in self._roots else processes.process(pid)
+            if process is None or process.session == self._session:
                 continue
             if not process.dead:
                 living.append(process)
