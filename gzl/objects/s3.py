@@ -242,8 +242,13 @@ class S3Store:
         wanted = {"Bucket": self._place.bucket, "Prefix": self._place.prefix}
         own = (f"{self._place.prefix}sha256/", f"{self._place.prefix}tmp/")
         with self._translated():
-            for page in self._client.get_paginator("list_multipart_uploads").paginate(**wanted):
-                yield from (upload for upload in page.get("Uploads", []) if upload["Key"].startswith(own))
+            try:
+                for page in self._client.get_paginator("list_multipart_uploads").paginate(**wanted):
+                    yield from (upload for upload in page.get("Uploads", []) if upload["Key"].startswith(own))
+            except ClientError as error:
+                # rclone's server says so if there is none; a server that cannot tell them ends them itself.
+                if answer(error).code not in ("NoSuchUpload", "NotImplemented"):
+                    raise
 
     def _pieces(self, body: Any, digest: str) -> Iterator[bytes]:
         with self._translated(digest):

@@ -174,11 +174,11 @@ def test_the_end_of_damaged_bytes_is_not_given(backend: Backend) -> None:
     assert given < len(data)
 
 
-@pytest.mark.parametrize("name", HOSTILE)
-def test_hostile_names_are_refused(store: ObjectStore, tmp_path: Path, name: str) -> None:
-    for action in (store.get, store.has, store.delete, lambda name: store.get_file(name, tmp_path / "got", 0o644)):
-        with pytest.raises(UserError, match="no object has such a name"):
-            action(name)
+def test_hostile_names_are_refused(store: ObjectStore, tmp_path: Path) -> None:
+    for name in HOSTILE:
+        for action in (store.get, store.has, store.delete, lambda name: store.get_file(name, tmp_path / "got", 0o644)):
+            with pytest.raises(UserError, match="no object has such a name"):
+                action(name)
 
 
 def test_eight_at_once(backend: Backend) -> None:
@@ -360,13 +360,13 @@ def test_a_file_that_changes_is_not_stored(backend: Backend, size: int) -> None:
             self.write(b"!")
             return super().seek(at, whence)
 
-    store = backend.open()
+    store, data = backend.open(), os.urandom(size - 1) + b"."
     if backend.url.startswith("fs:"):  # which reads once
-        assert store.put(Changing(bytes(size))) == blob(bytes(size))
+        assert store.put(Changing(data)) == blob(data)
         return
     with pytest.raises(TransientError, match="changed"):
-        store.put(Changing(bytes(size)))
-    assert store.has(blob(bytes(size)).digest) is None
+        store.put(Changing(data))
+    assert store.has(blob(data).digest) is None
     assert list(store.list()) == []
 
 
