@@ -43,13 +43,12 @@ class Lines:
 
     def feed(self, piece: Piece) -> Iterator[bytes]:
         """The lines that are whole now."""
-        *whole, self._part = (self._part + piece.data).split(b"\n")
+        *whole, part = (self._part + piece.data).split(b"\n")
         when = self._clock() if piece.time is None else piece.time
-        for line in whole:
-            yield from self._shown(line, when)
-        while len(self._part) >= LONGEST:
-            line, self._part = self._part[:LONGEST], self._part[LONGEST:]
-            yield from self._shown(line, when)
+        *parts, self._part = _parts(part)
+        for line in [*whole, *parts]:
+            for shown in [line] if len(line) <= LONGEST else _parts(line):
+                yield from self._shown(shown, when)
 
     def finish(self, when: float | None = None) -> Iterator[bytes]:
         """What stands at the end without an end of line."""
@@ -67,6 +66,10 @@ class Lines:
             return
         stamp = f"{_iso(when)} ".encode() if wanted.stamped else b""
         yield b"%b%b%b\n" % (self._prefix, stamp, line)
+
+
+def _parts(line: bytes) -> list[bytes]:
+    return [line[start : start + LONGEST] for start in range(0, max(1, len(line)), LONGEST)]
 
 
 def pattern(text: str) -> re.Pattern[str]:

@@ -12,6 +12,7 @@ from gzl.cli.remote import reading
 from gzl.cli.render import Paper, job_page
 from gzl.git.repo import Repo
 from gzl.kit.proc import CommandFailed
+from gzl.logs import store as log_store
 from gzl.model.record import to_data
 from gzl.notes.index import open_index
 
@@ -35,6 +36,8 @@ def command(app: App, job: str, as_json: bool) -> int:
     if found.remark:
         click.echo(paper.dim(f"{job}: no job of its own; this is one {found.remark}"))
     click.echo(job_page(found.record, paper, subject=_subject(app.repo, found.record.commit), said=said))
+    if gone := log_store.remark(app.repo, found.record):
+        click.echo(paper.dim(gone))
     return PASSED
 
 

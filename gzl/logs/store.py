@@ -127,6 +127,18 @@ def gone(repo: Repo, record: JobRecord) -> str | None:
     return None
 
 
+def remark(repo: Repo, record: JobRecord) -> str | None:
+    """A sentence on what retention has taken of a job; None if it has all that it left, as far as can be seen here."""
+    if record.id in retired.read(repo.layout):
+        return "artifacts and large logs were removed by retention (`gzl gc`)"
+    month = job_month(record.id)
+    logs = (attempt.log for stage in record.stages.values() for attempt in stage.attempts)
+    small = any(log is not None and log.store == "ref" and log.bytes for log in logs)
+    if small and record.writer == repo.config("gzl.writer") and not month_refs(repo, month):
+        return f"logs were removed by retention, with all of {month}"
+    return None
+
+
 class _Tally:
     """Counts and hashes pieces on their way."""
 

@@ -67,6 +67,7 @@ def _well_typed(record: JobRecord) -> bool:
         and _all_counts(counts)
         and _all_texts(texts)
         and all(isinstance(log.sha256, str) and _SHA256.match(log.sha256) for log in logs)
+        and all(isinstance(log.object, str) and (not log.object or _SHA256.match(log.object)) for log in logs)
         and all(map(_told_well, stages))
         and all(map(_measured_well, attempts))
     )

@@ -13,12 +13,14 @@ from store_world import T0, commit, git, isolate, job, note_paths, notes_by_git,
 from gzl.git import trees
 from gzl.git.refs import ANY, RefUpdate, transaction
 from gzl.git.repo import Repo
+from gzl.kit.mask import Masker
 from gzl.logs import check as logs_check
 from gzl.logs import store as log_store
 from gzl.model.record import JobRecord, to_json
 from gzl.model.refs import job_path
 from gzl.notes import follow, fsck, store, text
 from gzl.notes.index import open_index
+from gzl.objects import opening
 
 NOW = T0 + 10_000
 
@@ -193,15 +195,15 @@ class TestLogs:
     def kept(self, repo: Repo, tmp_path: Path, data: bytes, number: int = 20) -> JobRecord:
         path = tmp_path / "log"
         path.write_bytes(data)
-        ref, compressed = log_store.store(repo, path)
-        record = with_log(job(number, "me"), ref)
-        logs = {} if compressed is None else {log_store.name("build", 1): compressed}
+        kept = log_store.keep(path, Masker([]), lambda: opening.of(repo, {}))
+        record = with_log(job(number, "me"), kept.log)
+        logs = {} if kept.blob is None else {log_store.name("build", 1): kept.blob}
         store.record(repo, "me", record, logs=logs)
         return record
 
     def wrong(self, repo: Repo) -> list[str]:
         records = [one.record for one in fsck.check(repo, NOW)[1]]
-        return list(logs_check.problems(repo, "me", records))
+        return list(logs_check.problems(repo, "me", records, lambda: opening.of(repo, {})))
 
     def test_all_is_well(self, repo: Repo, tmp_path: Path) -> None:
         self.kept(repo, tmp_path, b"small")
@@ -212,9 +214,10 @@ class TestLogs:
         record = self.kept(repo, tmp_path, os.urandom(2 << 20))
         log = record.stages["build"].attempts[0].log
         assert log is not None
-        path = log_store.file_path(repo, log.sha256)
+        path = repo.layout.objects / "sha256" / log.object[:2] / log.object[2:]
+        path.chmod(0o600)
         path.write_bytes(b"other")
-        assert any("was changed" in problem for problem in self.wrong(repo))
+        assert any("is damaged" in problem for problem in self.wrong(repo))
         path.unlink()
         assert any("is missing" in problem for problem in self.wrong(repo))
 

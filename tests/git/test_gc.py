@@ -268,6 +268,11 @@ def test_the_command_says_what_would_go_and_takes_it(repo: Repo, tmp_path: Path)
     assert repo.layout.manager_log.stat().st_size == 0
     assert (repo.layout.manager_log.parent / "manager.log.1").stat().st_size > 8_000_000
     assert gc(repo, "--auto").stdout == ""
+    shown = subprocess.run(
+        [sys.executable, "-m", "gzl", "-C", str(repo.worktree), "show", min(retired.read(repo.layout))],
+        env=os.environ, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert "removed by retention" in shown.stdout
 
 
 def test_killed_in_between_the_next_one_ends_it(repo: Repo, tmp_path: Path) -> None:
