@@ -363,7 +363,8 @@ class Agent:
                 State.FAILED,
                 f"{missing}; a step that writes to /dev/stdout or /dev/stderr truncates it, >&2 does not",
             )
-        return (State.PASSED, "") if end.exit == 0 else (State.FAILED, _explain(end.exit))
+        said = "; ".join(filter(None, (_explain(end.exit), end.reason)))
+        return (State.PASSED if end.exit == 0 else State.FAILED), said
 
     def _settle(self, stage: str, state: State, *, unchanged: bool = False) -> None:
         self._state.settle(stage, state, unchanged=unchanged)

@@ -133,7 +133,7 @@ class Desk:
 
 
 class Chores:
-    """Long work beside the loop (a cache of gigabytes), in threads of its own; what follows on it is done in the loop."""
+    """Long work beside the loop (a cache of gigabytes), in threads of its own; what follows it is done in the loop."""
 
     def __init__(self, wake: Callable[[], None]) -> None:
         self._wake = wake

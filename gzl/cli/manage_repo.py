@@ -9,6 +9,7 @@ import click
 from gzl.cli.boundary import NOT_PASSED, PASSED
 from gzl.cli.context import App, in_repository
 from gzl.kit import crash
+from gzl.managers.housekeeping import start_gc_if_due
 from gzl.managers.launch import IDLE, start_agent
 from gzl.managers.repo import AlreadyManaged, RepoManager
 from gzl.runners import cgroup
@@ -38,12 +39,23 @@ def command(app: App, daemon: bool, once: bool, idle: float | None) -> int:
         cgroup.remove_old()
         if why := cgroup.why_none():
             _say(f"stages have no control groups, and end without them: {why}")
-        manager = RepoManager(repo, app.clock, _say, lambda job: start_agent(repo, job, app.environ))
+        manager = RepoManager(
+            repo,
+            app.clock,
+            _say,
+            lambda job: start_agent(repo, job, app.environ),
+            lambda: _say_started(start_gc_if_due(repo, app.environ, app.clock())),
+        )
         manager.run(once=once, idle=idle)
     except AlreadyManaged as error:
         _say(str(error))
         return PASSED if daemon else NOT_PASSED
     return PASSED
+
+
+def _say_started(gc: int | None) -> None:
+    if gc is not None:
+        _say(f"gzl gc: process {gc}")
 
 
 def _say(line: str) -> None:

@@ -207,6 +207,7 @@ def _stage(stage: StageResult, paper: Paper, width: int) -> list[str]:
         step = last.steps[-1]
         lines.append(f"    Gzlfile:{step.line}")
         lines += [f"    | {escaped(line)}" for line in step.text.splitlines()]
+    lines += [f"    {paper.dim(escaped(remark))}" for remark in (last.remarks if last is not None else ())]
     if last is not None and last.usage is not None:
         for title, row in usage_rows(last.usage, unicode=paper.unicode):
             lines += _rows(title, [row], paper)

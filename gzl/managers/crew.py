@@ -57,9 +57,9 @@ class Crew:
     def reap(self) -> bool:
         """Take note of the agents that ended; whether there were any."""
         ended: list[tuple[str, int]] = []
-        while self._own:
+        while True:
             try:
-                pid, status = os.waitpid(-1, os.WNOHANG)
+                pid, status = os.waitpid(-1, os.WNOHANG)  # a `gzl gc` that the manager started ends here, too
             except ChildProcessError:
                 break
             if not pid:

@@ -13,12 +13,13 @@ KEY = "gzl.gc"
 def start_gc_if_due(repo: Repo, environ: Mapping[str, str], now: float) -> int | None:
     """The pid of a `gzl gc` that was started, or None: the last one began less than a day ago, or `gzl.gc` is false.
 
-    Costs one stat(2) where it is not due.
+    Costs one stat(2) where it is not due. The first is due a day after the first question: a new repository has nothing.
     """
     try:
         last = repo.layout.gc_lock.stat().st_mtime
     except FileNotFoundError:
-        last = 0.0
+        repo.layout.gc_lock.touch()
+        return None
     if now - last < EVERY or (repo.config(KEY) or "").lower() in ("false", "no", "off", "0"):
         return None
     argv = [sys.executable, "-m", "gzl", "-C", str(repo.git_dir), "gc", "--auto"]

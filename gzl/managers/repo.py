@@ -32,15 +32,22 @@ class AlreadyManaged(UserError):
 
 
 class RepoManager:
-    """See the module. `say` gets a line for people about each thing that it does; `start_agent` gives a pid."""
+    """See the module. `say` gets a line for people about each thing that it does; `start_agent` gives a pid; `at_rest`
+    is called whenever there is nothing to do, and only begins what it does."""
 
     def __init__(
-        self, repo: Repo, clock: Clock, say: Callable[[str], None], start_agent: Callable[[str], int]
-    ) -> None:  # fmt: skip
+        self,
+        repo: Repo,
+        clock: Clock,
+        say: Callable[[str], None],
+        start_agent: Callable[[str], int],
+        at_rest: Callable[[], None],
+    ) -> None:
         """Raises AlreadyManaged if another manager has the repository; that one is woken."""
         self._repo = repo
         self._layout = repo.layout
         self._clock = clock
+        self._at_rest = at_rest
         self._lock = _take_over(repo)
         with suppress(FileExistsError):
             os.mkfifo(self._layout.manager_wake, 0o600)
@@ -70,6 +77,8 @@ class RepoManager:
                 )
             tick = None if once else self._intake.schedule.next()
             resting = not self._crew.busy and not self._intake.troubled and tick is None
+            if not self._crew.busy and not once and self._still_ours():
+                self._at_rest()
             if resting and (once or (idle is not None and time.monotonic() - quiet_since >= idle)):
                 if self._leave():
                     return
