@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from gzl.cli.boundary import INTERRUPTED, NOT_PASSED, PASSED, TRY_AGAIN, guarded, say
+from gzl.cli.join import JOINED
 from gzl.cli.remote import parse_ssh
 from gzl.errors import TransientError, UserError
 from gzl.git import neighbours
@@ -22,35 +23,30 @@ from gzl.git.neighbours import Neighbour, Tip
 from gzl.git.repo import Repo
 from gzl.model.pipeline import StageRef
 
-_JOINED = "GZL_JOINED"
-"""The stages of other repositories that wait for this job, one a line: none of them may be waited for again."""
-
 
 def main() -> int:
     """Wait for, or start, the stage; its exit status."""
     repo, ref = Repo(Path(sys.argv[1]), Path(sys.argv[1]), None), parse_reference(sys.argv[2])
     there = neighbours.find(repo, str(ref.repo))
     at = neighbours.tip(there.repo, ref, os.environ.get("GZL_BRANCH", "")) if there.repo is not None else None
-    joined = _chain(there, ref, at)
-    argv, environ = (
-        _local(there.repo, ref, at, joined) if there.repo is not None and at else _ssh(repo, there, ref, joined)
-    )
+    joined = _waiting(repo)
+    if there.repo is not None and at is not None:
+        argv, environ = _local(there.repo, ref, at, joined)
+    else:
+        argv, environ = _ssh(repo, there, ref, joined)
     done = subprocess.run(argv, env=environ, stdout=subprocess.PIPE, check=False)
     if done.returncode not in (PASSED, NOT_PASSED):
-        return _trouble(done.returncode, str(ref))
+        return _trouble(done.returncode, ref, there)
     record = json.loads(done.stdout)
     _hand_on(ref, record)
     return done.returncode
 
 
-def _chain(there: Neighbour, ref: StageRef, at: Tip | None) -> str:
-    """What waits, with this one. UserError if it would wait for itself."""
-    place = str(there.repo.common_dir) if there.repo is not None else there.url
-    this = f"{place}//{ref.stage} {at.commit if at is not None else ref.branch or os.environ.get('GZL_BRANCH', '')}"
-    before = os.environ.get(_JOINED, "").splitlines()
-    if this in before:
-        raise UserError(f"{ref} waits for this job already: {' → '.join([*before[before.index(this) :], this])}")
-    return "\n".join([*before, this])
+def _waiting(repo: Repo) -> str:
+    """What waits for what comes now: this stage, and all that waits for its job. See `JobLayout.joined`."""
+    job = os.environ["GZL_JOB"]
+    behind = [path.read_text() for path in sorted(repo.layout.job(job).joined.glob("[!.]*"))]
+    return "".join([*behind, f"{job} {os.environ['GZL_STAGE']}\n"])
 
 
 def _local(there: Repo, ref: StageRef, at: Tip, joined: str) -> tuple[list[str], dict[str, str]]:
@@ -61,7 +57,7 @@ def _local(there: Repo, ref: StageRef, at: Tip, joined: str) -> tuple[list[str],
     argv += ["run", "--join", "--json", "--commit", commit, "--stage", ref.stage]
     # That job has an API, a commit, a branch of its own.
     environ = {name: value for name, value in os.environ.items() if not name.startswith("GZL_")}
-    return argv, {**environ, _JOINED: joined}
+    return argv, {**environ, JOINED: joined}
 
 
 def _ssh(repo: Repo, there: Neighbour, ref: StageRef, joined: str) -> tuple[list[str], dict[str, str]]:
@@ -69,7 +65,7 @@ def _ssh(repo: Repo, there: Neighbour, ref: StageRef, joined: str) -> tuple[list
     say(f"{ref}: {ref.stage} in {path} on {host}")
     argv = [*shlex.split(os.environ.get("GIT_SSH_COMMAND") or repo.config("core.sshCommand") or "ssh")]
     argv += ["-p", port] if port else []
-    command = ["env", f"{_JOINED}={joined}", "gzl", "-C", path, "run", "--join", "--json", "--stage", ref.stage]
+    command = ["env", f"{JOINED}={joined}", "gzl", "-C", path, "run", "--join", "--json", "--stage", ref.stage]
     if ref.branch is not None:
         command += ["--commit", f"refs/heads/{ref.branch}"]
     elif branch := os.environ.get("GZL_BRANCH"):
@@ -77,13 +73,15 @@ def _ssh(repo: Repo, there: Neighbour, ref: StageRef, joined: str) -> tuple[list
     return [*argv, "-o", "BatchMode=yes", "--", host, shlex.join(command)], dict(os.environ)
 
 
-def _trouble(status: int, name: str) -> int:
+def _trouble(status: int, ref: StageRef, there: Neighbour) -> int:
     """What went wrong was said by whom it befell."""
     if status == TRY_AGAIN:
-        raise TransientError(f"{name}: no verdict for now; run this job again")
+        raise TransientError(f"{ref}: no verdict for now; run this job again")
     if status in (INTERRUPTED, -2, -15):
         return INTERRUPTED
-    raise UserError(f"{name}: gzl ended there with status {status}")
+    if status == 255 and there.repo is None:  # ssh(1), EXIT STATUS
+        raise UserError(f"{ref}: {there.url} cannot be reached over SSH without asking; ssh has said why")
+    raise UserError(f"{ref}: gzl ended there with status {status}")
 
 
 def _hand_on(ref: StageRef, record: Mapping[str, Any]) -> None:

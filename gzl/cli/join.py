@@ -1,10 +1,11 @@
 """`gzl run --join`: take what there is of some stages at a commit, follow the job that is at it, or start one."""
 
 import json
+import os
 import signal
 import sys
-from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext, redirect_stdout
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext, redirect_stdout, suppress
 from dataclasses import replace
 from typing import TextIO
 
@@ -18,7 +19,7 @@ from gzl.cli.stop import stop
 from gzl.cli.watch import watch
 from gzl.errors import TransientError, UserError
 from gzl.git.repo import Repo
-from gzl.kit.fs import is_locked, locked
+from gzl.kit.fs import is_locked, locked, write_atomic
 from gzl.managers import foreign, jobs
 from gzl.managers.foreign import Settled, UnderWay
 from gzl.managers.jobs import Asked, Known, Nothing, Refused
@@ -29,7 +30,11 @@ from gzl.model.ids import new_job_id
 from gzl.model.record import JobRecord, to_data
 from gzl.model.request import JobRequest
 from gzl.notes.index import open_index
+from gzl.planning.extend import needed_by
+from gzl.records import unfinished
 
+JOINED = "GZL_JOINED"
+"""What waits for the stages, if it is another job: as in a file of `JobLayout.joined`."""
 _TRIES = 5  # jobs that are followed and come to no verdict, because they are stopped say
 
 
@@ -39,26 +44,30 @@ def join(app: App, repo: Repo, settings: Settings, asked: Asked, *, as_json: boo
     With `as_json` the standard output is the record of the job that was taken, and all else goes to standard error.
     """
     signal.signal(signal.SIGTERM, _interrupt)
+    joined = app.environ.pop(JOINED, "")  # of this process alone, not of an agent that it starts
     stages = jobs.members(asked)
     aside: AbstractContextManager[TextIO | None] = redirect_stdout(sys.stderr) if as_json else nullcontext()
     with aside:
-        record = _settle(app, repo, settings, asked, stages)
+        record = _settle(app, repo, settings, asked, stages, joined)
     if as_json:
         click.echo(json.dumps(to_data(record), indent=2))
     return PASSED if foreign.passed(record, stages) else NOT_PASSED
 
 
-def _settle(app: App, repo: Repo, settings: Settings, asked: Asked, stages: Sequence[str]) -> JobRecord:
+def _settle(app: App, repo: Repo, settings: Settings, asked: Asked, stages: Sequence[str], joined: str) -> JobRecord:
     for _ in range(_TRIES):
         found = _find_or_create(app, repo, settings, asked, stages)
         match found:
             case JobRequest():
-                return _carry_out(app, repo, found.record.id)
+                with _noted(repo, found.record.id, joined):
+                    return _carry_out(app, repo, found.record.id)
             case Settled(record) | Known(record):
                 click.echo(f"taken from what ran already: {summary(record, Paper.of(app))}")
                 return record
             case UnderWay(job):
-                record_or_none = _follow(app, repo, job, stages)
+                with _noted(repo, job, joined):
+                    _refuse_circle(repo, job, stages, joined)
+                    record_or_none = _follow(app, repo, job, stages)
                 if record_or_none is not None:
                     return record_or_none
                 say(f"{job} ended without a verdict; looking again")
@@ -119,6 +128,34 @@ def _follow(app: App, repo: Repo, job: str, stages: Sequence[str]) -> JobRecord 
     if foreign.settled(follower.record, stages) or not foreign.inconclusive(follower.record):
         return follower.record
     return None
+
+
+@contextmanager
+def _noted(repo: Repo, job: str, joined: str) -> Iterator[None]:
+    """Note at the job who waits for it, so that it does not come to wait for them."""
+    note = repo.layout.job(job).joined / str(os.getpid())
+    with suppress(FileNotFoundError):  # the job was recorded meanwhile
+        if joined:
+            note.parent.mkdir(exist_ok=True)
+            write_atomic(note, joined.encode())
+    try:
+        yield
+    finally:
+        note.unlink(missing_ok=True)
+
+
+def _refuse_circle(repo: Repo, job: str, stages: Sequence[str], joined: str) -> None:
+    """UserError if the stages of that job wait for one of those that wait for them."""
+    waiting = [line.partition(" ")[2] for line in joined.splitlines() if line.partition(" ")[0] == job]
+    if not waiting:
+        return
+    known = unfinished.stages(repo.layout, job)
+    for stage in stages:
+        if behind := [one for one in waiting if one == stage or one in needed_by(stage, known)]:
+            raise UserError(
+                f"{stage} of job {job} waits for {behind[0]}, which waits for it through another repository; remove one"
+                " of these dependencies"
+            )
 
 
 def _follower(app: App, repo: Repo, job: str) -> Follower:

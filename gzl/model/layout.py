@@ -69,7 +69,7 @@ class Layout:
 
     @property
     def gc_lock(self) -> Path:
-        """Held by `gzl gc`; changed when one ended."""
+        """Held by `gzl gc`; its time is when the last one began."""
         return self.root / "gc.lock"
 
     @property
@@ -141,6 +141,12 @@ class JobLayout:
     def secrets(self) -> Path:
         """The values that must not be seen in the job's logs, each ended by NUL, mode 0600; none where it has none."""
         return self.root / "secrets"
+
+    @property
+    def joined(self) -> Path:
+        """A file for each stage of another job that waits for this one: `<job> <stage>`, and before it, in the same
+        form, what waits for that job."""
+        return self.root / "joined"
 
     def attempt(self, stage: str, number: int) -> Path:
         """The attempt directory of a stage: `script`, `env`, `log`, `steps`, `pid`, `rc`."""

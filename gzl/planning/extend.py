@@ -65,7 +65,7 @@ def _waiting(
         found.update(dict.fromkeys(members))
     if asker in found:
         raise UserError(f"--before {asker}: that is the stage that asks; `gzl await STAGE` waits in the middle of it")
-    needed = _needed_by(asker, stages, families) if found else set()
+    needed = needed_by(asker, stages) if found else set()
     for name in found:
         if name in needed:
             raise UserError(f"--before {name}: {asker}, which asks, waits for {name} itself; name a later stage")
@@ -114,8 +114,9 @@ def _check_circles(stages: Mapping[str, Stage], added: Added, families: Mapping[
                 path[following] = after(following)
 
 
-def _needed_by(name: str, stages: Mapping[str, Stage], families: Mapping[str, Sequence[str]]) -> set[str]:
-    """All that a stage of the job waits for, directly or not."""
+def needed_by(name: str, stages: Mapping[str, Stage]) -> set[str]:
+    """All that a stage of a job waits for, directly or not."""
+    families = families_of(stages)
     todo, found = [name], set[str]()
     while todo:
         for ref in _refs(stages[todo.pop()]):

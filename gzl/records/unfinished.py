@@ -14,8 +14,9 @@ from gzl.model.comment import Comment, from_data
 from gzl.model.ids import is_job_id
 from gzl.model.journal import Entry, entries, replay
 from gzl.model.layout import Layout
+from gzl.model.pipeline import Stage
 from gzl.model.record import JobRecord
-from gzl.model.request import JobRequest, from_bytes, to_bytes
+from gzl.model.request import JobRequest, added, from_bytes, to_bytes, with_added
 
 
 def create(layout: Layout, request: JobRequest) -> None:
@@ -81,6 +82,15 @@ def request(layout: Layout, job: str) -> JobRequest:
 def journal(layout: Layout, job: str) -> list[Entry]:
     """What happened to the job so far."""
     return list(entries(read_or_none(layout.job(job).journal) or b""))
+
+
+def stages(layout: Layout, job: str) -> dict[str, Stage]:
+    """The job's stages, those that were added while it ran too."""
+    found = dict(request(layout, job).stages)
+    for entry in journal(layout, job):
+        if entry.what == "added":
+            found = with_added(found, added(entry.data or {}))
+    return found
 
 
 def read(layout: Layout, job: str) -> JobRecord:
