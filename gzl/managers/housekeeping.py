@@ -13,7 +13,7 @@ KEY = "gzl.gc"
 def start_gc_if_due(repo: Repo, environ: Mapping[str, str], now: float) -> int | None:
     """The pid of a `gzl gc` that was started, or None: the last one began less than a day ago, or `gzl.gc` is false.
 
-    Costs one stat(2) where it is not due. The first is due a day after the first question: a new repository has nothing.
+    Costs one stat(2) where it is not due. The first is due a day after the first question: what is new has nothing.
     """
     try:
         last = repo.layout.gc_lock.stat().st_mtime

@@ -308,11 +308,12 @@ def test_a_bad_setting_removes_nothing(repo: Repo, key: str, value: str) -> None
 
 
 def test_managers_start_it_once_a_day(repo: Repo) -> None:
-    now = time.time()
+    assert start_gc_if_due(repo, os.environ, time.time()) is None, "a day after it was asked for first"
+    now = time.time() + 86401
     git(repo.common_dir, "config", "gzl.gc", "false")
     assert start_gc_if_due(repo, os.environ, now) is None
     git(repo.common_dir, "config", "--unset", "gzl.gc")
     pid = start_gc_if_due(repo, os.environ, now)
     assert pid is not None
     assert os.waitpid(pid, 0)[1] == 0
-    assert start_gc_if_due(repo, os.environ, now + 60) is None
+    assert start_gc_if_due(repo, os.environ, time.time() + 60) is None
