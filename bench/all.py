@@ -29,7 +29,9 @@ SECTIONS = {
     "startup": "gzl --version",
     "checkout": "the second checkout of 4,000 files",
     "changed": "what changed, last-run, keys of inputs, on 75,000 commits",
+    "objects": "objects of 1 GiB, 10,000 small files, masking",
     "idle": "an idle repo manager",
+    "jobapi": "calls of the gzl in a stage",
     "hostile": "100,000 hostile Gzlfiles",
 }
 

@@ -9,6 +9,7 @@ character says what it is:
     WSTATE                             nothing yet: say the same again, with this state
     UURL PATH                          send the file or folder PATH there; `-` is stdin
     DKIND MODE SIZE URL PATH           fetch the artifact from there and make PATH of it
+    .                                  the end: an answer without it broke off, and the call is made again
 """
 
 from collections.abc import Sequence
@@ -42,7 +43,7 @@ class Answer:
         lines = [str(self.status)]
         lines += [f"1{line}" for text in self.out for line in text.split("\n")]
         lines += [f"2{line}" for text in self.err for line in text.split("\n")]
-        lines += self.todo
+        lines += [*self.todo, "."]
         return fsencode("\n".join(lines) + "\n")
 
 

@@ -90,7 +90,7 @@ def _overview() -> str:
     formatter = context.make_formatter()
     formatter.write_text("gzl COMMAND …: what a running stage can ask of gzl. `gzl COMMAND --help` says more.")
     with formatter.section("Commands"):
-        formatter.write_dl([(name, command.get_short_help_str(80)) for name, command in COMMANDS.items()])
+        formatter.write_dl([(name, command.get_short_help_str(200)) for name, command in COMMANDS.items()])
     return formatter.getvalue().rstrip("\n")
 
 

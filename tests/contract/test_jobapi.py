@@ -211,7 +211,7 @@ def test_said_again_it_is_done_once(served: Served) -> None:
             assert answer.status_code == 204
         assert [text for _, text in served.host.comments] == ["a", "a", "b"]
         command = f"{served.environ()['GZL_TOKEN']}\0id\0\0/\0comment\0once\0".encode()
-        assert [api.post("/v1/door/command", content=command).text for _ in range(2)] == ["0\n", "0\n"]
+        assert [api.post("/v1/door/command", content=command).text for _ in range(2)] == ["0\n.\n", "0\n.\n"]
         assert [text for _, text in served.host.comments] == ["a", "a", "b", "once"]
 
 

@@ -295,7 +295,7 @@ def test_a_call_that_breaks_off_is_made_once(served: Served) -> None:
             with client, socket.create_connection((host, port)) as server:
                 threading.Thread(target=upwards, args=(client, server), daemon=True).start()
                 answer = b""
-                while not re.search(rb"\r\n\r\n0\n", answer):
+                while not re.search(rb"\r\n\r\n0\n\.\n", answer):
                     answer += server.recv(1 << 16)
                 if not lost:
                     client.sendall(answer)

@@ -130,7 +130,7 @@ def test_words_and_answers() -> None:
         with pytest.raises(Refused):
             answer.read(bad)
     told = Answer(3, out=["a\n\nb", os.fsdecode(b"\xff")], err=["no"], todo=[answer.again("7")])
-    assert told.encode() == b"3\n1a\n1\n1b\n1\xff\n2no\nW7\n"
+    assert told.encode() == b"3\n1a\n1\n1b\n1\xff\n2no\nW7\n.\n"
     artifact = Artifact("n", "file", "sha256:0", 12, 0o4755, "j", "s")
     assert answer.fetch(artifact, "/v1/x?name=n", "a b") == "Dfile 755 12 /v1/x?name=n a b"
     with pytest.raises(Refused, match="line end"):
