@@ -99,6 +99,15 @@ def test_graph_speaks_graphviz(repo: Path) -> None:
         subprocess.run([dot, "-Tsvg"], input=out, text=True, capture_output=True, check=True)
 
 
+def test_stages_of_other_repositories_are_part_of_the_graph(repo: Path) -> None:
+    text = "test: lib//package\n    true\ndeploy: test tools@v1//image!\n    true\n"
+    assert gzl(repo, "graph", "-", stdin=text)[1].splitlines()[:4] == [
+        "lib//package", "└─ test", "   └─ deploy   (after tools@v1//image!)", "tools@v1//image",
+    ]  # fmt: skip
+    assert '"lib//package" [label="lib//package", style=dashed];' in gzl(repo, "graph", "--dot", "-", stdin=text)[1]
+    assert gzl(repo, "check", "-", stdin=text)[1] == "<stdin>: fine: 2 stages, 0 rules\n"
+
+
 def test_graph_of_a_file_with_mistakes_shows_them(repo: Path) -> None:
     status, out, err = gzl(repo, "graph", "-", stdin="a: b\nb: a\n")
     assert (status, out) == (2, "")
