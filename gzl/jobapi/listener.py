@@ -66,7 +66,8 @@ class Listener:
         return told
 
     def close(self) -> None:
-        """Stop listening; who waits is answered at once, and what is being carried out gets five seconds to end."""
+        """Stop listening; who waits is answered at once, and what is being carried out gets five seconds to end. The
+        address stays in `<job>/api`: an agent that this one handed the job over to listens there again."""
         with self._lock:
             if self._closing:
                 return
@@ -76,8 +77,7 @@ class Listener:
             service.stop()
         os.close(self._wake_write)
         self._thread.join(_END_WITHIN + 1)
-        for path in (self.socket_path, self._layout.api):
-            path.unlink(missing_ok=True)
+        self.socket_path.unlink(missing_ok=True)
         if self._folder is not None:
             with suppress(OSError):
                 self._folder.rmdir()
@@ -109,7 +109,7 @@ class Listener:
         inside = self._layout.root / "api.sock"
         if len(os.fsencode(inside)) <= _LONGEST_PATH:
             return inside
-        if earlier is not None and _is_private(earlier.parent):
+        if earlier is not None and _make_private(earlier.parent):
             self._folder = earlier.parent
             return earlier
         name = f"gzl-{os.urandom(8).hex()}"
@@ -156,9 +156,11 @@ def _bind_unix(path: Path) -> "_socket.socket":
     return made
 
 
-def _is_private(folder: Path) -> bool:
-    """Whether a folder is this user's, who alone can write to it: one in /tmp may be anybody's."""
+def _make_private(folder: Path) -> bool:
+    """Whether a folder is this user's, who alone can write to it, made if it is gone: one in /tmp may be anybody's."""
     try:
+        with suppress(FileExistsError):
+            folder.mkdir(mode=0o700)
         info = folder.lstat()
     except OSError:
         return False
