@@ -4,7 +4,6 @@ An object that holds the value of a secret is refused: what is stored can be fet
 a masked binary is a broken one.
 """
 
-import io
 import os
 import stat
 from collections.abc import Callable, Iterator
@@ -28,7 +27,7 @@ _MODE = 0o777  # the permission bits of a file that are kept: not setuid, not th
 class Artifacts:
     """Stores and fetches for one job. Threads may share it. `tmp` is a folder on the disk of gzl's own files."""
 
-    def __init__(self, store: Callable[[], ObjectStore], masker: Masker, tmp: Path) -> None:
+    def __init__(self, store: Callable[[], ObjectStore], masker: Callable[[], Masker], tmp: Path) -> None:
         self._store = store
         self._masker = masker
         self._tmp = tmp
@@ -78,7 +77,7 @@ class Artifacts:
                 archive.unpack(source, target)
 
     def _keep_file(self, name: str, path: Path, mode: int) -> Artifact:
-        if not self._masker.active:
+        if not self._masker().active:
             blob = self._store().put_file(path)
         else:
             with path.open("rb") as source:
@@ -91,9 +90,8 @@ class Artifacts:
             try:
                 pack(cast(BinaryIO, out))
                 out.flush()
-                if self._masker.active:
-                    with path.open("rb") as packed:
-                        archive.to_plain_tar(packed, cast(BinaryIO, _Sink(self._masker, name)))
+                if archive.holds_secret(path, self._masker()):
+                    raise _with_secret(name)
                 blob = self._store().put_file(path, take=True)
             finally:
                 path.unlink(missing_ok=True)
@@ -101,12 +99,13 @@ class Artifacts:
 
     def _watched(self, source: BinaryIO, name: str) -> BinaryIO:
         """`source`, raising Refused where it holds the value of a secret."""
-        return stream(self._pieces(source, name)) if self._masker.active else source
+        return stream(self._pieces(source, name)) if self._masker().active else source
 
     def _pieces(self, source: BinaryIO, name: str) -> Iterator[bytes]:
-        finder = Finder(self._masker)
+        finder = Finder(self._masker())
         while piece := source.read(CHUNK):
-            _check(finder, piece, name)
+            if finder.feed(piece):
+                raise _with_secret(name)
             yield piece
 
     def _folder(self) -> Path:
@@ -114,27 +113,10 @@ class Artifacts:
         return self._tmp
 
 
-class _Sink(io.RawIOBase):
-    """Takes bytes to look for secrets in them."""
-
-    def __init__(self, masker: Masker, name: str) -> None:
-        self._finder = Finder(masker)
-        self._name = name
-
-    def writable(self) -> bool:
-        return True
-
-    def write(self, data: "bytes | bytearray | memoryview") -> int:  # type: ignore[override]
-        _check(self._finder, bytes(data), self._name)
-        return len(data)
-
-
-def _check(finder: Finder, piece: bytes, name: str) -> None:
-    if finder.feed(piece):
-        raise Refused(
-            f"{escaped(name)}: holds the value of a secret, and is not stored; take the secret out of it, or leave the"
-            " file out"
-        )
+def _with_secret(name: str) -> Refused:
+    return Refused(
+        f"{escaped(name)}: holds the value of a secret, and is not stored; take it out, or leave the file out"
+    )
 
 
 @contextmanager

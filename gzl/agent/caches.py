@@ -9,7 +9,6 @@ A cache can be poisoned by whoever may write it, for all who read it. So pull re
 """
 
 import hashlib
-import io
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -24,7 +23,7 @@ from gzl.git.repo import Repo
 from gzl.gzlfile import values
 from gzl.gzlfile.globs import matches
 from gzl.kit.clock import Clock
-from gzl.kit.mask import Finder, Masker
+from gzl.kit.mask import Masker
 from gzl.kit.text import escaped, human_size
 from gzl.model.event import EventKind
 from gzl.model.pipeline import Stage
@@ -150,38 +149,13 @@ class Caches:
             try:
                 archive.pack_many(workspace, there, cast(BinaryIO, out), times=True)
                 out.flush()
-                self._check(path)
+                if archive.holds_secret(path, self._masker()):  # other branches' stages could read it there
+                    raise UserError("a file in it holds the value of a secret; keep that file out of these paths")
                 blob = self._store().put_file(path, take=True)
             finally:
                 path.unlink(missing_ok=True)
         caches.keep(self._repo.layout, cache.family, key, digest=blob.digest, size=blob.size, now=self._clock())
         return blob.size
-
-    def _check(self, path: Path) -> None:
-        """Raise UserError if the archive holds the value of a secret: other branches' stages could read it there."""
-        masker = self._masker()
-        if not masker.active:
-            return
-        sink = _Sink(masker)
-        with path.open("rb") as packed:
-            archive.to_plain_tar(packed, cast(BinaryIO, sink))
-        if sink.found:
-            raise UserError("a file in it holds the value of a secret; keep that file out of these paths")
-
-
-class _Sink(io.RawIOBase):
-    """Takes bytes to look for secrets in them."""
-
-    def __init__(self, masker: Masker) -> None:
-        self._finder = Finder(masker)
-        self.found = False
-
-    def writable(self) -> bool:
-        return True
-
-    def write(self, data: "bytes | bytearray | memoryview") -> int:  # type: ignore[override]
-        self.found = self._finder.feed(bytes(data))
-        return len(data)
 
 
 @contextmanager

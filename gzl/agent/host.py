@@ -51,7 +51,8 @@ class Means:
     repo: Repo
     tokens: Tokens
     store: Callable[[Repo], ObjectStore]
-    masker: Masker
+    masker: Callable[[], Masker]
+    """What is to be masked now: stages that are added can bring secrets of their own."""
     conditions: Conditions
     clock: Clock
     shared: bool
@@ -84,7 +85,7 @@ class AgentHost:
     # -- values -----------------------------------------------------------------------------------------------
 
     def out(self, caller: Caller, values: Mapping[str, str]) -> None:
-        masked = {key: self._means.masker.text(value) for key, value in values.items()}
+        masked = {key: self._means.masker().text(value) for key, value in values.items()}
 
         def tell() -> None:
             for key, value in masked.items():
@@ -155,12 +156,12 @@ class AgentHost:
     def comment(self, caller: Caller, text: str) -> None:
         now = self._means.clock()
         with _refusing(422):
-            said = comments.checked(self._means.masker.text(text))
+            said = comments.checked(self._means.masker().text(text))
         made = Comment(new_job_id(now), caller.job, caller.stage, now, said, caller.stage)
         self._as(caller, lambda: self._tell(caller, "comment", comments.to_data(made)))
 
     def progress(self, caller: Caller, done: int, total: int | None, text: str) -> None:
-        advance = Advance(done, total, self._means.masker.text(text))
+        advance = Advance(done, total, self._means.masker().text(text))
 
         def tell() -> None:
             # A loop that tells of each of a million files must not make a journal of a million lines.
@@ -175,7 +176,7 @@ class AgentHost:
         with self._reports:
             before = self._loop(lambda: self._job.record.stages[caller.stage].tests)
             store = self._means.store(self._means.repo)
-            said, all_ = reports.add(store, self._means.masker, name, data, before)
+            said, all_ = reports.add(store, self._means.masker(), name, data, before)
             self._as(caller, lambda: self._tell(caller, "tested", totals_data(all_)))
         return said
 

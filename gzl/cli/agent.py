@@ -25,6 +25,7 @@ from gzl.jobapi.tokens import key as tokens_key
 from gzl.kit import crash
 from gzl.kit.clock import system_clock
 from gzl.kit.fs import append
+from gzl.kit.mask import Masker
 from gzl.records import unfinished
 from gzl.runners.base import runner
 
@@ -58,17 +59,19 @@ def main() -> int:
     vault = Vault(repo.layout, lease.layout, request.record)
     tokens = Tokens(job, tokens_key(lease.layout.api_key))
 
+    def masks() -> Masker:
+        return vault.masker
+
     def host() -> "AgentHost":
         from gzl.agent.host import AgentHost, Means
 
-        means = Means(repo, tokens, store, vault.masker, conditions, system_clock, shared=True)
+        means = Means(repo, tokens, store, masks, conditions, system_clock, shared=True)
         return AgentHost(agent, agent.desk, means)
 
     def caches() -> "Caches":
         from gzl.agent.caches import Caches
 
         tmp = repo.layout.objects / "tmp"
-        masks = lambda: vault.masker  # noqa: E731
         return Caches(repo, lambda: store(repo), request.record, masker=masks, tmp=tmp, clock=system_clock)
 
     listener = Listener(

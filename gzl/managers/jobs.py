@@ -160,9 +160,10 @@ def create(repo: Repo, request: JobRequest) -> None:
 
 
 def _been_elsewhere(asked: Asked, stages: Mapping[str, Stage], index: Index) -> bool:
-    """Whether an earlier verdict cannot answer: a stage goes by what changed since it last passed on this branch, and
-    the branch is not where it was. (A revert brings an old tree back, but not what a migration made of it since.)"""
-    if not any("paths" in stage.options for stage in stages.values()):
+    """Whether an earlier verdict cannot answer: a stage acts on the world (`once`), or goes by what changed since it
+    last passed on this branch (`paths=`), and the branch is not where it was. (A revert brings an old tree back, but
+    not what a deployment or a migration made of the world since.)"""
+    if not any(stage.once or "paths" in stage.options for stage in stages.values()):
         return False
     newest = index.by_ref(asked.event.ref, 1)
     return bool(newest) and newest[0].tree != asked.source.tree

@@ -26,6 +26,7 @@ from typing import BinaryIO, cast
 import zstandard
 
 from gzl.errors import TransientError, UserError
+from gzl.kit.mask import Finder, Masker
 from gzl.kit.text import escaped
 from gzl.objects import placing
 from gzl.objects.headers import BLOCK, Kind, Member, header
@@ -300,3 +301,28 @@ def _checking(what: str) -> Iterator[None]:
         yield
     except _DAMAGED as error:
         raise UserError(f"{what}: is damaged, or no archive at all: {error}; store it again") from error
+
+
+def holds_secret(packed: Path, masker: Masker) -> bool:
+    """Whether anything in the archive would be masked."""
+    if not masker.active:
+        return False
+    sink = _Sink(masker)
+    with packed.open("rb") as source:
+        to_plain_tar(source, cast(BinaryIO, sink))
+    return sink.found
+
+
+class _Sink(io.RawIOBase):
+    """Takes bytes to look for secrets in them."""
+
+    def __init__(self, masker: Masker) -> None:
+        self._finder = Finder(masker)
+        self.found = False
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: "bytes | bytearray | memoryview") -> int:  # type: ignore[override]
+        self.found = self._finder.feed(bytes(data))
+        return len(data)

@@ -11,6 +11,7 @@ the URL says.
 import io
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
+from email.utils import parsedate_to_datetime
 from itertools import chain
 from pathlib import Path
 from secrets import token_hex
@@ -42,6 +43,7 @@ from gzl.objects.streams import (
 
 # Ranges of 8 MiB, as boto3 has them, by so many threads, and few pieces that wait for the disk.
 _DOWNLOAD = TransferConfig(max_concurrency=4, max_io_queue=16)
+_RESOLUTION = 2  # seconds
 _COPY_LIMIT = 5 << 30  # bytes; CopyObject takes no more, a copy in parts does
 
 
@@ -156,8 +158,7 @@ class S3Store:
         blob = blob_of(source)
         source.seek(start)
         where = self._where(blob.digest)
-        if self.has(blob.digest) == blob.size:
-            self._copy(where["Key"], blob.digest)
+        if self._renewed(blob):
             return blob
         with self._translated():
             if blob.size > PART:
@@ -168,6 +169,16 @@ class S3Store:
                     raise changed(self.url)
                 self._client.put_object(**where, Body=data, ContentLength=len(data))
         return blob
+
+    def _renewed(self, blob: Blob) -> bool:
+        """Whether the object is there, and is new now. Some servers do not date anew what is copied onto itself: there
+        it has to be sent once more."""
+        before = self._head(blob.digest)
+        if before is None or before["ContentLength"] != blob.size:
+            return False
+        self._copy(self._where(blob.digest)["Key"], blob.digest)
+        after = self._head(blob.digest)
+        return after is not None and (after["LastModified"] > before["LastModified"] or _just_now(after))
 
     def _put_unknown(self, pieces: Iterator[bytes]) -> Blob:
         aside = {"Bucket": self._place.bucket, "Key": f"{self._place.prefix}tmp/{token_hex(16)}"}
@@ -260,3 +271,9 @@ class S3Store:
 
     def _where(self, digest: str) -> dict[str, str]:
         return {"Bucket": self._place.bucket, "Key": self._place.prefix + key(digest)}
+
+
+def _just_now(found: Mapping[str, Any]) -> bool:
+    """Whether an object is as new as the answer that tells of it: within a second, times do not show a change."""
+    said = found["ResponseMetadata"]["HTTPHeaders"].get("date")
+    return said is not None and (parsedate_to_datetime(said) - found["LastModified"]).total_seconds() < _RESOLUTION

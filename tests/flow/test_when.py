@@ -95,3 +95,16 @@ def test_a_failure_is_never_reused(repo: Place) -> None:
     repo.commit("passes", other2="x")
     repo.gzl("run")
     assert repo.show()["stages"]["a"]["reused_from"] is None
+
+
+def test_a_revert_is_deployed_again(world: World) -> None:
+    repo = world.repository()
+    repo.gzlfile("on manual: deploy\ndeploy [once]:\n    cat version\n")
+    repo.commit("one", version="1")
+    repo.gzl("init")
+    repo.gzl("run")
+    repo.commit("two", version="2")
+    repo.gzl("run")
+    assert "gzl run --again" in repo.gzl("run").stdout, "where the branch is, it was deployed"
+    repo.commit("one again", version="1")
+    assert "deploy | 1" in repo.gzl("run").stdout, "the world has version 2, whatever became of this tree before"

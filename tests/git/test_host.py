@@ -69,7 +69,7 @@ class Running:
         self._loop = threading.Thread(target=self._serve, daemon=True)
         self._loop.start()
         means = Means(
-            repo=repo, tokens=self.tokens, store=lambda of: opening.of(of, {}), masker=Masker([SECRET]),
+            repo=repo, tokens=self.tokens, store=lambda of: opening.of(of, {}), masker=lambda: Masker([SECRET]),
             conditions=Conditions(repo, self.request, lambda digest: True), clock=system_clock, shared=True,
         )  # fmt: skip
         self.host = AgentHost(self, self.desk, means)
