@@ -24,6 +24,7 @@ from gzl.objects import artifactory_list
 from gzl.objects.artifactory_url import Place, parse
 from gzl.objects.base import Blob, ObjectDamaged, ObjectNotFound, Stored, key
 from gzl.objects.http_errors import reaching, refusal
+from gzl.objects.spooling import rewindable
 from gzl.objects.streams import (
     CHUNK,
     appearing,
@@ -31,7 +32,6 @@ from gzl.objects.streams import (
     changed,
     chunks,
     open_file,
-    rewindable,
     stream,
     verified,
     write_new,

@@ -12,7 +12,6 @@ Nothing is fsynced (docs/decisions/007): an object that a power failure took awa
 
 import fcntl
 import os
-import secrets
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -129,7 +128,7 @@ class FsStore:
     def _put(self, write: Callable[[Path], None]) -> Blob:
         with file_errors(self.root):
             self._prepare()
-            aside = self.root / "tmp" / secrets.token_hex(16)
+            aside = self.root / "tmp" / os.urandom(16).hex()
             try:
                 write(aside)
                 with aside.open("rb", buffering=0) as file:

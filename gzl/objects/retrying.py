@@ -15,7 +15,8 @@ from typing import BinaryIO, TypeVar
 
 from gzl.errors import TransientError
 from gzl.objects.base import Blob, ObjectStore, Stored, Wrapper
-from gzl.objects.streams import CHUNK, rewindable, stream
+from gzl.objects.spooling import rewindable
+from gzl.objects.streams import CHUNK, stream
 
 T = TypeVar("T")
 

@@ -4,19 +4,16 @@ import errno
 import hashlib
 import io
 import os
-import secrets
 import stat
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from tempfile import SpooledTemporaryFile
-from typing import BinaryIO, cast
+from typing import BinaryIO
 
 from gzl.errors import GzlError, TransientError, UserError
 from gzl.objects.base import Blob, ObjectDamaged
 
 CHUNK = 1 << 20  # bytes
-_IN_MEMORY = 8 << 20  # bytes of a stream that are not worth a file
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _DENIED = (
     errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.ELOOP, errno.ENOENT,
@@ -139,26 +136,9 @@ def open_file(path: Path) -> Iterator[BinaryIO]:
 
 
 @contextmanager
-def rewindable(source: BinaryIO, folder: Path) -> Iterator[BinaryIO]:
-    """`source`, or if that cannot be rewound, its content in memory or, if it is long, in a file without a name in
-    `folder` (which is made if need be)."""
-    if source.seekable():
-        yield source
-        return
-    with file_errors(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-    with SpooledTemporaryFile(_IN_MEMORY, dir=str(folder)) as spooled:
-        with file_errors(folder):
-            for piece in chunks(source):
-                spooled.write(piece)
-            spooled.seek(0)
-        yield cast(BinaryIO, spooled)
-
-
-@contextmanager
 def appearing(target: Path, mode: int) -> Iterator[Path]:
     """A name beside `target` for a new file, which after the block gets its permissions and becomes `target`."""
-    aside = target.with_name(f".{target.name[:100]}.{secrets.token_hex(8)}")
+    aside = target.with_name(f".{target.name[:100]}.{os.urandom(8).hex()}")
     with file_errors(target):
         try:
             yield aside
