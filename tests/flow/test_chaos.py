@@ -1,7 +1,8 @@
 """Hook, manager and agent are killed at every place with a name, and at random instants.
 
-Whatever happens: a push has one verdict, a stage that ended ran once, no byte of a log is missing, and nothing is green
-that did not pass. `GZL_CHAOS_RUNS` sets how many random runs there are; docs/benchmarks.md has the figures of many.
+Whatever happens: a push has one verdict, a stage that ended ran once, no byte of a log is missing, what a stage told
+and handed over arrives, and nothing is green that did not pass. `GZL_CHAOS_RUNS` sets how many random runs there are;
+docs/benchmarks.md has the figures of many.
 """
 
 import os
@@ -31,12 +32,16 @@ first:
     echo first >>"$RAN"
     i=0; while [ $i -lt 200 ]; do echo "line $i"; i=$((i + 1)); done
     sleep 0.0$((GZL_RANDOM % 10))
+    gzl out said=hello
+    echo artifact >file
+    gzl obj-store file >/dev/null
     echo first-end >>"$RAN"
 bad:
     echo bad >>"$RAN"; echo failing
     exit 3
 second: first
-    echo second >>"$RAN"; echo second
+    gzl obj-get file
+    echo second >>"$RAN"; echo second "$GZL_IN_FIRST_SAID" "$(cat file)"
 last: second
     echo last >>"$RAN"; echo last
 never: bad
@@ -44,7 +49,12 @@ never: bad
 report: bad? last?
     echo report >>"$RAN"; echo report
 """
-LOGS = {"first": "".join(f"line {n}\n" for n in range(200)), "bad": "failing\n", "second": "second\n", "last": "last\n"}
+LOGS = {
+    "first": "".join(f"line {n}\n" for n in range(200)),
+    "bad": "failing\n",
+    "second": "second hello artifact\n",
+    "last": "last\n",
+}
 STATES = {
     "first": "passed",
     "bad": "failed",
@@ -81,6 +91,7 @@ class Story:
         assert len(heads) == 1, f"one verdict for one push: {heads}"
         ran = Counter(self.ran.read_text().split())
         assert ran == Counter(["first", "first-end", "bad", "second", "last", "report"]), "every stage ran once"
+        assert job["stages"]["first"]["outputs"] == {"said": "hello"}
         for stage, log in LOGS.items():
             assert self.server.gzl("logs", f"{job['id']}/{stage}").stdout == log
         assert self.server.git("for-each-ref", "refs/gzl/live") == ""
