@@ -154,7 +154,7 @@ def test_the_same_commit_on_another_branch_is_known_already(server: Place, clone
 
 def test_everything_killed_in_the_middle_goes_on(server: Place, clone: Place) -> None:
     clone.gzlfile(
-        "on push: one two\none:\n    echo one >>$LOG\n    sleep 1; echo end\ntwo: one\n    echo two >>$LOG\n".replace(
+        "on push: one two\none:\n    echo one >>$LOG\n    sleep 3; echo end\ntwo: one\n    echo two >>$LOG\n".replace(
             "$LOG", str(server.path / "ran")
         )
     )
