@@ -40,7 +40,7 @@ class Place:
             capture_output=True,
             text=True,
             errors="surrogateescape",
-            timeout=120,
+            timeout=280,
             check=False,
         )
         assert not ok or done.returncode == 0, f"{argv}: {done.returncode}\n{done.stdout}\n{done.stderr}"

@@ -162,7 +162,7 @@ def test_ctrl_c_stops_run_and_detaches_attach(repo: Place) -> None:
 
 
 def test_run_goes_on_when_its_agent_is_killed(repo: Place, tmp_path: Path) -> None:
-    repo.gzlfile(f"on push: slow\nslow:\n    echo begun; sleep 1; echo x >>{tmp_path}/ran; echo end\n")
+    repo.gzlfile(f"on push: slow\nslow:\n    echo begun; sleep 3; echo x >>{tmp_path}/ran; echo end\n")
     repo.commit("slow")
     run = subprocess.Popen(["gzl", "run"], cwd=repo.path, env=repo.env, stdout=subprocess.PIPE, text=True)
     assert run.stdout is not None
