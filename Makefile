@@ -22,7 +22,7 @@ lint: venv
 
 test: lint
 	tests/services
-	$(VENV)/bin/python -m pytest -n 4
+	$(VENV)/bin/python -m pytest -n 4 --dist worksteal
 
 demo: venv
 	@command -v cc >/dev/null || { apt-get update -q && apt-get install -q -y --no-install-recommends gcc libc6-dev; }
