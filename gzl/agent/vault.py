@@ -6,16 +6,17 @@ who look at a log that is being written.
 """
 
 from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING
 
 from gzl.errors import GzlError
-from gzl.gzlfile import values
 from gzl.kit.fs import read_or_none, write_atomic
 from gzl.kit.mask import Masker
 from gzl.model.layout import JobLayout, Layout
 from gzl.model.pipeline import Stage
 from gzl.model.record import JobRecord
-from gzl.records import secrets
-from gzl.records.secrets import Given
+
+if TYPE_CHECKING:
+    from gzl.records.secrets import Given
 
 
 class Unfit(GzlError):
@@ -36,14 +37,21 @@ class Vault:
 
     def load(self, stages: Iterable[Stage]) -> None:
         """Take what these stages name; before any of them begins."""
+        naming = [stage for stage in stages if "secrets" in stage.options]
+        if naming:
+            self._load(naming)
+
+    def _load(self, stages: list[Stage]) -> None:
+        from gzl.gzlfile import values  # with these the Gzlfile's language: only a job with secrets pays for it
+        from gzl.records import secrets
+
         for stage in stages:
-            if "secrets" in stage.options:
-                self._given[stage.name] = secrets.allowed(
-                    self._layout,
-                    values.secrets(stage.options["secrets"]),
-                    ref=self._record.ref,
-                    event=self._record.event,
-                )
+            self._given[stage.name] = secrets.allowed(
+                self._layout,
+                values.secrets(stage.options["secrets"]),
+                ref=self._record.ref,
+                event=self._record.event,
+            )
         found = {value for given in self._given.values() for value in given.values.values()}
         if not found <= self._values:
             self._values |= found
@@ -52,7 +60,9 @@ class Vault:
 
     def given(self, stage: Stage) -> Mapping[str, str]:
         """The stage's secrets, by their variables. Raises Unfit where it must not have one."""
-        given = self._given.get(stage.name, Given())
+        given = self._given.get(stage.name)
+        if given is None:
+            return {}
         if given.refusal is not None:
             raise Unfit(given.refusal)
         return {name: value.decode(errors="surrogateescape") for name, value in given.values.items()}
