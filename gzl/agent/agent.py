@@ -302,6 +302,7 @@ class Agent:
             problem = f"could not be started: {error}"
         if problem:
             del self._running[str(directory)]
+            self._watch.end(directory, self._moment())
             self._conclude(begun, End(directory, None, None), state, problem, self._clock())
         point("agent.spawned")
 
@@ -326,7 +327,6 @@ class Agent:
 
     def _conclude(self, begun: Begun, end: End, state: State, reason: str, at: float, *remarks: str) -> None:
         """An attempt has ended; whether another one follows."""
-        self._watch.end(end.directory, self._moment())
         self._slots.free(begun.slot)
         self._remark(begun, *remarks)
         data = usage_data(end.usage) if end.usage is not None else None

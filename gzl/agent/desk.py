@@ -81,7 +81,7 @@ class _Task(Generic[T]):
 
 
 class Desk:
-    """`call` and `post` are for other threads, `serve` and `close` for the loop; `wake` makes the loop come."""
+    """`call` and `wait` are for other threads, `serve` and `close` for the loop; `wake` makes the loop come."""
 
     def __init__(self, wake: Callable[[], None]) -> None:
         self._wake = wake

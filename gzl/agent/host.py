@@ -16,7 +16,7 @@ from gzl.agent import reports, sources
 from gzl.agent.artifacts import Artifacts
 from gzl.agent.conditions import Conditions
 from gzl.agent.desk import Closed, Desk, Job
-from gzl.agent.state import MAX_ATTEMPTS
+from gzl.agent.state import another_may_follow
 from gzl.errors import TransientError, UserError
 from gzl.git import changes
 from gzl.git.foreign import complete
@@ -280,7 +280,7 @@ class AgentHost:
     def _state(self, name: str) -> State:
         """Where a stage stands; one that was lost and is to be tried again is waiting."""
         result = self._job.record.stages[name]
-        again = not self._job.plan.stages[name].once and len(result.attempts) < MAX_ATTEMPTS
+        again = another_may_follow(self._job.plan.stages[name], len(result.attempts))
         return State.WAITING if result.state is State.LOST and again else result.state
 
 

@@ -11,8 +11,9 @@ from typing import Any
 from gzl.agent.lease import Journal, Lease
 from gzl.kit.clock import Clock
 from gzl.model.journal import Entry, replay
+from gzl.model.pipeline import Stage
 from gzl.model.record import JobRecord
-from gzl.model.request import Added, JobRequest, added, added_data, with_added
+from gzl.model.request import Added, JobRequest, added_data, with_added, with_all_added
 from gzl.model.result import State
 from gzl.planning.plan import Plan, plan
 from gzl.planning.progress import Progress, Skip, verdict
@@ -40,11 +41,9 @@ class JobState:
         self._unread = entries
         self._numbers: dict[str, int] = {}
         self._with_outputs = {name for name, kept in request.record.stages.items() if kept.outputs}
-        self.stages = dict(request.stages)
+        self.stages = with_all_added(request.stages, entries)
         for entry in entries:
-            if entry.what == "added":
-                self.stages = with_added(self.stages, added(entry.data or {}))
-            elif entry.what == "started":
+            if entry.what == "started":
                 self._numbers[entry.stage] = entry.attempt
             elif entry.what in ("output", "reused"):
                 self._with_outputs.add(entry.stage)
@@ -99,7 +98,7 @@ class JobState:
 
     def may_try_again(self, begun: Begun) -> bool:
         """Whether another attempt follows one that was lost."""
-        return not self.stages[begun.stage].once and begun.number < MAX_ATTEMPTS
+        return another_may_follow(self.stages[begun.stage], begun.number)
 
     def settle(self, stage: str, state: State, *, unchanged: bool = False) -> None:
         """The stage has come to its final state, as the journal says."""
@@ -131,6 +130,11 @@ class JobState:
             for name, state in self.states.items()
             if state is State.LOST and self.may_try_again(Begun(name, self._numbers.get(name, MAX_ATTEMPTS), 0))
         ]
+
+
+def another_may_follow(stage: Stage, attempts: int) -> bool:
+    """Whether a stage is tried again after so many attempts were lost."""
+    return not stage.once and attempts < MAX_ATTEMPTS
 
 
 def _begun(entries: list[Entry]) -> Iterator[Begun]:

@@ -30,14 +30,10 @@ Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 
 
-class Incoming(io.RawIOBase):
-    """The body of a request, to be read in a worker thread. Raises Truncated if the client goes away in the middle, and
-    Refused (413) after `limit` bytes."""
+class _Pieces(io.RawIOBase):
+    """Bytes that come in pieces: `_next` puts one into `_left`, and says in `_more` whether others may follow."""
 
-    def __init__(self, receive: Receive, limit: int | None = None) -> None:
-        self._receive = receive
-        self._limit = limit
-        self._taken = 0
+    def __init__(self) -> None:
         self._left = memoryview(b"")
         self._more = True
 
@@ -51,6 +47,20 @@ class Incoming(io.RawIOBase):
         buffer[:size] = self._left[:size]
         self._left = self._left[size:]
         return size
+
+    def _next(self) -> None:
+        raise NotImplementedError
+
+
+class Incoming(_Pieces):
+    """The body of a request, to be read in a worker thread. Raises Truncated if the client goes away in the middle, and
+    Refused (413) after `limit` bytes."""
+
+    def __init__(self, receive: Receive, limit: int | None = None) -> None:
+        super().__init__()
+        self._receive = receive
+        self._limit = limit
+        self._taken = 0
 
     async def _message(self) -> Message:
         return await self._receive()
@@ -66,27 +76,15 @@ class Incoming(io.RawIOBase):
             raise too_large(self._limit)
 
 
-class Decoded(io.RawIOBase):
+class Decoded(_Pieces):
     """What base64 or hex text stands for; white space in it is passed over. Busybox's wget ends a body at the first
     NUL (seen with 1.35), so what it sends is text."""
 
     def __init__(self, source: BinaryIO, encoding: str) -> None:
+        super().__init__()
         self._source = source
         self._decode, self._unit = {"base64": (binascii.a2b_base64, 4), "hex": (binascii.unhexlify, 2)}[encoding]
         self._text = b""
-        self._left = memoryview(b"")
-        self._more = True
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        while not self._left and self._more:
-            self._next()
-        size = min(len(buffer), len(self._left))
-        buffer[:size] = self._left[:size]
-        self._left = self._left[size:]
-        return size
 
     def _next(self) -> None:
         piece = self._source.read(_PIECE)

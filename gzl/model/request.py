@@ -2,12 +2,13 @@
 job up, now or after a crash, runs the same."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any
 
 from gzl.errors import UserError
+from gzl.model.journal import Entry
 from gzl.model.pipeline import Dependency, Stage, StageRef, Step, When
 from gzl.model.record import JobRecord, from_data, to_data
 
@@ -50,6 +51,15 @@ def with_added(stages: Mapping[str, Stage], added: Added) -> dict[str, Stage]:
     for name, dependencies in added.before.items():
         more[name] = replace(more[name], dependencies=(*more[name].dependencies, *dependencies))
     return more
+
+
+def with_all_added(stages: Mapping[str, Stage], journal: Iterable[Entry]) -> dict[str, Stage]:
+    """The stages of a job after all that its journal says were added."""
+    found = dict(stages)
+    for entry in journal:
+        if entry.what == "added":
+            found = with_added(found, added(entry.data or {}))
+    return found
 
 
 def added_data(added: Added) -> dict[str, Any]:

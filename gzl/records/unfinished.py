@@ -16,7 +16,7 @@ from gzl.model.journal import Entry, entries, replay
 from gzl.model.layout import Layout
 from gzl.model.pipeline import Stage
 from gzl.model.record import JobRecord
-from gzl.model.request import JobRequest, added, from_bytes, to_bytes, with_added
+from gzl.model.request import JobRequest, from_bytes, to_bytes, with_all_added
 
 
 def create(layout: Layout, request: JobRequest) -> None:
@@ -86,11 +86,7 @@ def journal(layout: Layout, job: str) -> list[Entry]:
 
 def stages(layout: Layout, job: str) -> dict[str, Stage]:
     """The job's stages, those that were added while it ran too."""
-    found = dict(request(layout, job).stages)
-    for entry in journal(layout, job):
-        if entry.what == "added":
-            found = with_added(found, added(entry.data or {}))
-    return found
+    return with_all_added(request(layout, job).stages, journal(layout, job))
 
 
 def read(layout: Layout, job: str) -> JobRecord:
